@@ -1,0 +1,3 @@
+"""Self-distillation of image classifiers in JAX."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,163 @@
+"""Options: frozen dataclasses whose fields know what values they take.
+
+Every part of the library declares its settings as a frozen dataclass of `option` fields. `build`
+turns a plain mapping into such a dataclass and refuses whatever the fields do not take, in one
+line that names the field. Nothing here imports another module of the library.
+"""
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class ConfigError(ValueError):
+    """A setting that cannot work; the message is one line that names the field."""
+
+
+def option(
+    default: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    maximum: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    choices: Sequence[Any] | None = None,
+) -> Any:
+    """Declares one field of an options dataclass.
+
+    Args:
+      default: the value when none is given.
+      help: what the field means, with its unit.
+      minimum: the smallest value taken.
+      maximum: the largest value taken.
+      above: values must be larger than this.
+      below: values must be smaller than this.
+      choices: the only values taken.
+
+    Returns:
+      A dataclass field that carries these limits for `build`.
+    """
+    limits = {
+        "minimum": minimum, "maximum": maximum, "above": above, "below": below, "choices": choices,
+    }  # fmt: skip
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
+
+
+def build(cls: type[T], values: Mapping[str, Any], path: str) -> T:
+    """Builds the options dataclass `cls` from `values`.
+
+    Args:
+      cls: a frozen dataclass made of `option` fields.
+      values: field name to value; a missing name takes its default.
+      path: where the values came from, such as "config.training"; errors name it.
+
+    Returns:
+      An instance of `cls` whose every field was checked.
+
+    Raises:
+      ConfigError: unknown field, wrong type, or a value outside the field's limits.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in fields:
+            raise ConfigError(f"{path}.{name}: unknown field; {known(name, fields)}")
+    checked = {
+        name: check_value(value, hints[name], f"{path}.{name}", **_limits(fields[name]))
+        for name, value in values.items()
+    }
+    return cls(**checked)
+
+
+def known(name: str, names: Iterable[str]) -> str:
+    """Says which name was probably meant, and otherwise which names there are."""
+    names = sorted(names)
+    close = difflib.get_close_matches(name, names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return "known are " + ", ".join(names)
+
+
+def check_value(value: Any, hint: Any, where: str, **limits: Any) -> Any:
+    """Returns `value` as the type `hint` says.
+
+    Args:
+      value: what was given.
+      hint: int, float, str, bool, a tuple of one of them, or one of these or None.
+      where: the field's whole name.
+      **limits: as `option` takes them; each item of a tuple is held to them.
+
+    Raises:
+      ConfigError: another type, or outside the limits.
+    """
+    kinds = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if value is None:
+        if type(None) in kinds:
+            return None
+        raise ConfigError(f"{where}: takes {_describe(hint)}, not None")
+    kind = next(kind for kind in kinds if kind is not type(None))
+    value = _convert(value, kind, where)
+    for item in value if isinstance(value, tuple) else (value,):
+        _check_limits(item, limits, where)
+    return value
+
+
+def _limits(field: dataclasses.Field) -> dict[str, Any]:
+    """The limits an `option` was declared with."""
+    return {name: limit for name, limit in field.metadata.items() if name != "help"}
+
+
+def _convert(value: Any, kind: Any, where: str) -> Any:
+    """Returns `value` as a `kind`; a whole number serves as a float, nothing else changes type."""
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, (tuple, list)):
+            raise ConfigError(f"{where}: takes {_describe(kind)}, not {value!r}")
+        item_kind, *rest = typing.get_args(kind)
+        if rest != [...] and len(value) != 1 + len(rest):
+            raise ConfigError(f"{where}: takes {1 + len(rest)} values, not {len(value)}")
+        return tuple(_convert(item, item_kind, where) for item in value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise ConfigError(f"{where}: takes {_describe(kind)}, not {value!r}")
+    if kind is float and not math.isfinite(value):
+        raise ConfigError(f"{where}: takes a finite number, not {value!r}")
+    return value
+
+
+def _check_limits(value: Any, limits: Mapping[str, Any], where: str) -> None:
+    """Raises a ConfigError if `value` is outside its field's limits."""
+    choices = limits.get("choices")
+    if choices is not None and value not in choices:
+        if isinstance(value, str):
+            raise ConfigError(f"{where}: unknown value {value!r}; {known(value, choices)}")
+        raise ConfigError(f"{where}: takes one of {', '.join(map(str, choices))}, not {value!r}")
+    comparisons = {
+        "minimum": ("at least", lambda limit: value >= limit),
+        "maximum": ("at most", lambda limit: value <= limit),
+        "above": ("more than", lambda limit: value > limit),
+        "below": ("less than", lambda limit: value < limit),
+    }
+    for name, (words, holds) in comparisons.items():
+        limit = limits.get(name)
+        if limit is not None and not holds(limit):
+            raise ConfigError(f"{where}: takes {words} {limit}, not {value!r}")
+
+
+def _describe(hint: Any) -> str:
+    """The name of a type as a user would say it."""
+    names = {int: "a whole number", float: "a number", str: "text", bool: "True or False"}
+    if isinstance(hint, types.UnionType):
+        return " or ".join(_describe(kind) for kind in typing.get_args(hint))
+    if hint is type(None):
+        return "None"
+    if typing.get_origin(hint) is tuple:
+        return "a list of values"
+    return names.get(hint, str(hint))

@@ -1,0 +1,62 @@
+"""Options: what fields take, and how they refuse the rest."""
+
+import dataclasses
+
+import pytest
+
+from skdsam_jax.options import ConfigError, build, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    count: int = option(3, "a count", minimum=1, maximum=9)
+    rate: float = option(0.5, "a rate", above=0, below=1)
+    kind: str = option("plain", "a kind", choices=("plain", "fancy"))
+    flag: bool = option(False, "a flag")
+    shares: tuple[float, ...] = option((0.1,), "shares", above=0)
+    pair: tuple[int, int] = option((1, 2), "a pair")
+    limit: int | None = option(None, "a limit", minimum=0)
+
+
+def test_missing_names_take_their_defaults():
+    assert build(Sample, {}, "config") == Sample()
+
+
+def test_values_become_the_fields_types():
+    built = build(Sample, {"rate": 0.25, "shares": [1, 2.5], "limit": 4, "pair": [3, 4]}, "config")
+    assert built == Sample(rate=0.25, shares=(1.0, 2.5), limit=4, pair=(3, 4))
+    assert all(isinstance(share, float) for share in built.shares)
+
+
+def test_optional_field_takes_none():
+    assert build(Sample, {"limit": None}, "config").limit is None
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"cuont": 1}, "config.x.cuont: unknown field; did you mean count?"),
+        ({"zzz": 1}, "config.x.zzz: unknown field; known are count, flag, kind"),
+        ({"count": 0}, "config.x.count: takes at least 1, not 0"),
+        ({"count": 10}, "config.x.count: takes at most 9, not 10"),
+        ({"count": 1.5}, "config.x.count: takes a whole number, not 1.5"),
+        ({"count": True}, "config.x.count: takes a whole number, not True"),
+        ({"count": None}, "config.x.count: takes a whole number, not None"),
+        ({"rate": 0}, "config.x.rate: takes more than 0, not 0.0"),
+        ({"rate": 1.0}, "config.x.rate: takes less than 1, not 1.0"),
+        ({"rate": float("nan")}, "config.x.rate: takes a finite number, not nan"),
+        ({"rate": "fast"}, "config.x.rate: takes a number, not 'fast'"),
+        ({"kind": "fncy"}, "config.x.kind: unknown value 'fncy'; did you mean fancy?"),
+        ({"flag": 1}, "config.x.flag: takes True or False, not 1"),
+        ({"shares": 0.5}, "config.x.shares: takes a list of values, not 0.5"),
+        ({"shares": (0.5, -1)}, "config.x.shares: takes more than 0, not -1.0"),
+        ({"pair": (1, 2, 3)}, "config.x.pair: takes 2 values, not 3"),
+        ({"limit": -1}, "config.x.limit: takes at least 0, not -1"),
+        ({"limit": "no"}, "config.x.limit: takes a whole number, not 'no'"),
+    ],
+)
+def test_refusals_are_one_line_that_names_the_field(values, message):
+    with pytest.raises(ConfigError) as error:
+        build(Sample, values, "config.x")
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)

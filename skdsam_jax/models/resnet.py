@@ -1,0 +1,150 @@
+"""ResNet-18, 34 and 50 for small images.
+
+He et al., https://arxiv.org/abs/1512.03385; blocks, widths and parameter counts of the usual
+adaptation to 32x32 pixels (thesis 4.1.4): one 3x3 convolution of stride 1 and no pooling in front.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.typing import DTypeLike
+
+from skdsam_jax.models.layers import ConvNorm
+
+
+class ResidualBlock(nnx.Module):
+    """y = relu(branch(x) + shortcut(x)), with a ReLU between the units of the branch.
+
+    The shortcut is the identity, or a 1x1 convolution with batch normalisation where shapes differ.
+
+    Attributes:
+      expansion: features of the output, relative to the block's width.
+    """
+
+    expansion: ClassVar[int]
+
+    def __init__(self, in_features: int, width: int, *, stride: int = 1, **settings: Any) -> None:
+        """Creates the block; `settings` are `dtype`, `param_dtype` and `rngs`."""
+        self.branch = nnx.List(self.units(in_features, width, stride, settings))
+        out_features = self.expansion * width
+        self.shortcut = (
+            None
+            if stride == 1 and in_features == out_features
+            else ConvNorm(in_features, out_features, 1, stride=stride, **settings)
+        )
+
+    def units(
+        self, in_features: int, width: int, stride: int, settings: dict[str, Any]
+    ) -> list[ConvNorm]:
+        """The units of the branch; the last has `expansion * width` features."""
+        raise TypeError(f"{type(self).__name__} defines no units")
+
+    def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
+        """Maps [batch, height, width, in_features] to [..., expansion * width]."""
+        *inner, last = self.branch
+        features = images
+        for unit in inner:
+            features = nnx.relu(unit(features, train=train))
+        features = last(features, train=train)
+        shortcut = images if self.shortcut is None else self.shortcut(images, train=train)
+        return nnx.relu(features + shortcut)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions."""
+
+    expansion = 1
+
+    def units(
+        self, in_features: int, width: int, stride: int, settings: dict[str, Any]
+    ) -> list[ConvNorm]:
+        """The units of the branch."""
+        return [
+            ConvNorm(in_features, width, 3, stride=stride, **settings),
+            ConvNorm(width, width, 3, **settings),
+        ]
+
+
+class BottleneckBlock(ResidualBlock):
+    """1x1, 3x3 and 1x1 convolutions; the 3x3 one strides."""
+
+    expansion = 4
+
+    def units(
+        self, in_features: int, width: int, stride: int, settings: dict[str, Any]
+    ) -> list[ConvNorm]:
+        """The units of the branch."""
+        return [
+            ConvNorm(in_features, width, 1, **settings),
+            ConvNorm(width, width, 3, stride=stride, **settings),
+            ConvNorm(width, self.expansion * width, 1, **settings),
+        ]
+
+
+class ResNet(nnx.Module):
+    """A post-activation residual network of four stages, each half as wide and high as the last.
+
+    Attributes:
+      width: filters of the stem; stage s, counted from 0, is built of blocks 2^s times as wide.
+      channels: features of each stage's output.
+      reductions: pixels of the input per pixel of each stage, along one side.
+      preactivation: False: stages end in a ReLU.
+    """
+
+    def __init__(
+        self,
+        block: type[ResidualBlock],
+        depths: Sequence[int],
+        *,
+        width: int = 64,
+        dtype: DTypeLike = jnp.float32,
+        param_dtype: DTypeLike = jnp.float32,
+        rngs: nnx.Rngs,
+    ) -> None:
+        """Creates the network.
+
+        Args:
+          block: the kind of block.
+          depths: blocks per stage.
+          width: filters of the stem.
+          dtype: what it computes in.
+          param_dtype: what its parameters are kept in.
+          rngs: initialises its parameters.
+        """
+        settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        widths = [width * 2**stage for stage in range(len(depths))]
+        self.width = width
+        self.channels = tuple(block.expansion * stage_width for stage_width in widths)
+        self.reductions = tuple(2**stage for stage in range(len(depths)))
+        self.preactivation = False
+        self.stem = ConvNorm(3, width, 3, **settings)
+        self.stages = nnx.List()
+        in_features = width
+        for stage, (depth, stage_width) in enumerate(zip(depths, widths, strict=True)):
+            blocks = nnx.List()
+            for index in range(depth):
+                stride = 2 if stage > 0 and index == 0 else 1
+                blocks.append(block(in_features, stage_width, stride=stride, **settings))
+                in_features = block.expansion * stage_width
+            self.stages.append(blocks)
+
+    def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
+        """The output of every stage.
+
+        Args:
+          images: [batch, height, width, 3], at least `reductions[-1]` pixels each way.
+          train: normalise by the batch and update the running averages.
+
+        Returns:
+          For each stage [batch, height / reduction, width / reduction, channels], rounded up.
+        """
+        features = nnx.relu(self.stem(images, train=train))
+        outputs = []
+        for blocks in self.stages:
+            for block in blocks:
+                features = block(features, train=train)
+            outputs.append(features)
+        return tuple(outputs)

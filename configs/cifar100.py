@@ -1,0 +1,17 @@
+"""SKDSAM on CIFAR-100 with ResNet-18: the thesis' recipe.
+
+    python train.py --config configs/cifar100.py --workdir runs/cifar100
+
+250 epochs of 50,000 images; the thesis reports 80.51 % for the last epoch. Public code of this
+family reaches 77.3-78.7 % with this augmentation (crop and flip).
+"""
+
+import ml_collections
+
+from skdsam_jax.config import default_config
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = default_config()
+    config.data.name = "cifar100"
+    return config

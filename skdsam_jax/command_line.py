@@ -1,0 +1,151 @@
+"""What `train.py` does: flags in, exit code out."""
+
+import logging
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from absl import flags
+from absl import logging as absl_logging
+from ml_collections import config_flags
+
+from skdsam_jax.options import ConfigError, known
+
+_USAGE = """\
+usage: train.py --config FILE --workdir DIR [--stop_after_epochs N] [--config.FIELD=VALUE ...]
+
+  --config             the experiment, a file of configs/
+  --workdir            the run's folder; a run found there goes on
+  --stop_after_epochs  end early, when this many epochs of the run are finished
+
+fields, with the defaults that a config file may change:
+"""
+
+EXIT_BAD_INPUT = 2
+EXIT_NOT_FINITE = 3
+EXIT_INTERRUPTED = 75
+
+
+def main(argv: Sequence[str]) -> int:
+    """Trains what the flags say.
+
+    Args:
+      argv: the program's name and its flags.
+
+    Returns:
+      The exit code; `train.py` lists them.
+    """
+    values = _define_flags(argv)
+    if {"--help", "-h", "--helpfull"} & set(argv[1:]):
+        from skdsam_jax.config import describe_fields
+
+        print(_USAGE, *describe_fields(), sep="\n")
+        return 0
+    return run(lambda: _train(argv, values))
+
+
+def run(command: Callable[[], None]) -> int:
+    """Runs `command`; what a user can cause ends in one line on stderr and an exit code."""
+    from skdsam_jax.training import CheckpointError, InterruptedRunError, NonFiniteError
+
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    codes = {
+        ConfigError: EXIT_BAD_INPUT,
+        CheckpointError: EXIT_BAD_INPUT,
+        NonFiniteError: EXIT_NOT_FINITE,
+        InterruptedRunError: EXIT_INTERRUPTED,
+    }
+    try:
+        command()
+    except tuple(codes) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return next(code for kind, code in codes.items() if isinstance(error, kind))
+    return 0
+
+
+def _define_flags(argv: Sequence[str]) -> flags.FlagValues:
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file(
+        "config",
+        None,
+        "",
+        lock_config=True,
+        sys_argv=list(argv),
+        flag_values=values,
+    )
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_integer("stop_after_epochs", None, "", lower_bound=1, flag_values=values)
+    return values
+
+
+def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
+    from skdsam_jax.config import from_config_dict
+    from skdsam_jax.training import train
+
+    _parse(argv, values)
+    summary = train(
+        from_config_dict(values["config"].value),
+        values["workdir"].value,
+        stop_after_epochs=values["stop_after_epochs"].value,
+    )
+    print(_describe(summary))
+
+
+def _parse(argv: Sequence[str], values: flags.FlagValues) -> None:
+    """Parses the flags; raises ConfigError instead of whatever the parsers raise."""
+    for flag in argv[1:]:
+        if match := re.match(r"--?(?:no)?config\.([^=]+)", flag):
+            _check_field(match[1])
+    try:
+        _, *rest = values(list(argv))
+    except Exception as error:  # A config file is a program: it raises anything.
+        path = pathlib.Path(_config_path(argv))
+        if path.name and not path.is_file():
+            raise ConfigError(f"--config: there is no file {path}") from None
+        last_line = str(error).strip().splitlines()[-1:]
+        reason = last_line[0] if last_line else type(error).__name__
+        raise ConfigError(reason.replace("Unknown command line flag", "unknown flag")) from None
+    if rest:
+        raise ConfigError(f"{rest[0]}: unknown argument; flags begin with --")
+    for name, example in (("config", "configs/digits.py"), ("workdir", "runs/digits")):
+        if values[name].value is None:
+            raise ConfigError(f"--{name} is missing; for example --{name} {example}")
+
+
+def _check_field(path: str) -> None:
+    """Raises a ConfigError if no config has a field at `path`, such as "training.epochs"."""
+    from skdsam_jax.config import default_config
+
+    section: Any = default_config().to_dict()
+    where = "config"
+    for name in path.split("."):
+        if not isinstance(section, Mapping):
+            raise ConfigError(f"{where}: has no fields of its own, so no {name}")
+        where = f"{where}.{name}"
+        if name not in section:
+            raise ConfigError(f"{where}: unknown field; {known(name, section)}")
+        section = section[name]
+
+
+def _config_path(argv: Sequence[str]) -> str:
+    """The file that --config names, without the argument behind its colon."""
+    for flag, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, _, value = flag.partition("=")
+        if name.lstrip("-") == "config":
+            return (value or following).partition(":")[0]
+    return ""
+
+
+def _describe(summary: dict[str, Any]) -> str:
+    accuracy = summary["test_accuracy"]
+    if accuracy is None:
+        return f"{summary['epochs']} epochs, not evaluated yet"
+    exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
+    return (
+        f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
+        f"ensemble {summary['ensemble_accuracy']:.4f}; best epoch by looking at the test set "
+        f"(an oracle) {summary['best_test_accuracy']:.4f}"
+    )

@@ -1,0 +1,115 @@
+"""SKDSAM: the deepest exit teaches the shallow ones, weighed by attention."""
+
+import dataclasses
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from skdsam_jax import attention, losses
+from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
+from skdsam_jax.models import Projection
+from skdsam_jax.options import option
+
+
+@dataclasses.dataclass(frozen=True)
+class SkdsamOptions(MethodOptions):
+    """Settings of `losses.skdsam_loss`, of the attention and of the heads."""
+
+    distillation_weight: float = option(1.5, "lambda, weight of the distillation", minimum=0)
+    feature_weight: float = option(100.0, "beta, weight of the feature term", minimum=0)
+    temperature: float = option(4.0, "T, softens the distilled distributions", above=0)
+    attention_temperature: float = option(4.0, "T', softens queries and keys", above=0)
+    energy: str = option(
+        "softmax_dot", "how a query meets a key; uniform: no attention", choices=attention.ENERGIES
+    )
+    attention_gradient: str = option(
+        "projections",
+        "what the attention weights train: the projections, also the features below, or nothing",
+        choices=("projections", "full", "none"),
+    )
+    feature_reduction: str = option(
+        "mean",
+        "how the feature term reduces D; beta expects the mean",
+        choices=("mean", "sum"),
+    )
+    attention_links: bool = option(True, "multiply a stage by its attention mask before its head")
+
+
+class Skdsam(Method):
+    """Self-knowledge distillation with a self-attention mechanism; thesis chapter 3.
+
+    Attributes:
+      projections: one module per exit, features -> query (deepest) or key; None if the energy is
+        "uniform".
+    """
+
+    Options: ClassVar = SkdsamOptions
+
+    def __init__(
+        self,
+        backbone: nnx.Module,
+        num_classes: int,
+        options: SkdsamOptions = SkdsamOptions(),
+        *,
+        rngs: nnx.Rngs,
+        **settings: Any,
+    ) -> None:
+        super().__init__(
+            backbone,
+            num_classes,
+            options,
+            head="sepconv",
+            links=options.attention_links,
+            rngs=rngs,
+            **settings,
+        )
+        width = backbone.channels[-1]
+        self.projections = (
+            None
+            if options.energy == "uniform"
+            else nnx.List(Projection(width, rngs=rngs, **settings) for _ in backbone.channels)
+        )
+
+    def outputs(self, images: jax.Array, *, train: bool) -> ExitOutputs:
+        """What every exit computes, with projections and attention weights."""
+        outputs = super().outputs(images, train=train)
+        exits = len(outputs.features)
+        if self.projections is None:
+            batch = images.shape[0]
+            dtype = jnp.promote_types(outputs.logits[-1].dtype, jnp.float32)
+            uniform = jnp.full((exits - 1, batch), 1 / (exits - 1), dtype)
+            return outputs._replace(attention=uniform)
+        gradient = self.options.attention_gradient
+        features = outputs.features
+        if gradient != "full":
+            features = jax.lax.stop_gradient(features)
+        projected = tuple(
+            project(feature, train=train)
+            for project, feature in zip(self.projections, features, strict=True)
+        )
+        if gradient == "none":
+            projected = jax.lax.stop_gradient(projected)
+        weights = attention.attention_weights(
+            projected[-1],
+            projected[:-1],
+            temperature=self.options.attention_temperature,
+            energy=self.options.energy,
+        )
+        return outputs._replace(projections=projected, attention=weights)
+
+    def objective(self, outputs: ExitOutputs, labels: jax.Array) -> tuple[jax.Array, Terms]:
+        """`losses.skdsam_loss` of the exits."""
+        return losses.skdsam_loss(
+            outputs.logits,
+            outputs.features,
+            outputs.projections,
+            labels,
+            distillation_weight=self.options.distillation_weight,
+            feature_weight=self.options.feature_weight,
+            temperature=self.options.temperature,
+            attention_temperature=self.options.attention_temperature,
+            energy=self.options.energy,
+            feature_reduction=self.options.feature_reduction,
+        )

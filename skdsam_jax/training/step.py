@@ -1,0 +1,156 @@
+"""The training step and the evaluation step: pure functions of plain pytrees."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from skdsam_jax.data.resident import Batch
+from skdsam_jax.methods import ExitOutputs, Terms
+from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.training.metrics import Sums, exit_sums, training_sums
+from skdsam_jax.training.state import TrainState
+
+# indices [batch], epoch, position within the epoch -> the batch the network sees.
+BatchFunction = Callable[[jax.Array, jax.Array, jax.Array], Batch]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class EpochSums:
+    """What accumulates over an epoch.
+
+    Attributes:
+      training: the sums of `metrics.training_sums`, over the steps that were taken.
+      skipped: int32, the steps whose loss or gradient was not finite; they changed nothing else.
+      first_skipped: int32, the first of them, counted from the run's beginning; -1 if none.
+      skipped_sums: the sums of that step, for the record.
+    """
+
+    training: Sums
+    skipped: jax.Array
+    first_skipped: jax.Array
+    skipped_sums: Sums
+
+
+def train_step(
+    state: TrainState,
+    sums: EpochSums,
+    order: jax.Array,
+    *,
+    network: Functional,
+    optimizer: optax.GradientTransformation,
+    batch_function: BatchFunction,
+) -> tuple[TrainState, EpochSums, Sums]:
+    """One step of training.
+
+    The step's number decides its epoch and its place in it, and so its batch. At a loss or
+    gradient that is not finite everything but the step's number keeps its value.
+
+    Args:
+      state: the state before the step.
+      sums: of the epoch so far.
+      order: int32 [steps per epoch, batch], the examples of each step of this epoch.
+      network: the method.
+      optimizer: what turns the gradient into updates.
+      batch_function: makes the batch of some examples.
+
+    Returns:
+      The state and the sums after the step, and the sums of this step alone.
+    """
+    epoch, position = jnp.divmod(state.step, order.shape[0])
+    batch = batch_function(order[position], epoch, position)
+    gradient_function = jax.value_and_grad(_forward, has_aux=True)
+    (loss, (terms, outputs, model_state)), gradient = gradient_function(
+        state.params, state.model_state, batch, network
+    )
+    updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+
+    step_sums = training_sums(loss, terms, outputs, batch.labels, gradient)
+    finite = jnp.isfinite(loss) & jnp.isfinite(step_sums["gradient_norm"])
+    params, model_state, opt_state = _select(
+        finite,
+        (params, model_state, opt_state),
+        (state.params, state.model_state, state.opt_state),
+    )
+    new_state = TrainState(state.step + 1, params, model_state, opt_state)
+    return new_state, _accumulate(sums, step_sums, finite, state.step), step_sums
+
+
+def train_steps(
+    state: TrainState, sums: EpochSums, order: jax.Array, *, count: int, **dependencies: Any
+) -> tuple[TrainState, EpochSums, Sums]:
+    """`count` training steps in one call; the last result is the last step's sums.
+
+    A single step is not a loop of one: on a CPU the gradients of convolutions inside
+    `jax.lax.scan` are 20-100 times slower.
+    """
+    if count == 1:
+        return train_step(state, sums, order, **dependencies)
+
+    def body(carry: tuple[TrainState, EpochSums], _: None) -> tuple[Any, Sums]:
+        state, sums, step_sums = train_step(*carry, order, **dependencies)
+        return (state, sums), step_sums
+
+    (state, sums), step_sums = jax.lax.scan(body, (state, sums), None, length=count)
+    return state, sums, jax.tree.map(lambda values: values[-1], step_sums)
+
+
+def evaluation_step(
+    params: Tree,
+    model_state: Tree,
+    images: jax.Array,
+    labels: jax.Array,
+    mask: jax.Array,
+    *,
+    network: Functional,
+) -> Sums:
+    """The sums of `metrics.exit_sums` over one batch, with running statistics."""
+    method = network.merge(params, model_state)
+    return exit_sums(method.outputs(images, train=False), labels, mask)
+
+
+def empty_sums(params: Tree, model_state: Tree, batch: Batch, *, network: Functional) -> EpochSums:
+    """The sums of no step; the arguments may be abstract, only their shapes matter."""
+
+    def step_sums(params: Tree, model_state: Tree, batch: Batch) -> Sums:
+        loss, (terms, outputs, _) = _forward(params, model_state, batch, network)
+        return training_sums(loss, terms, outputs, batch.labels, gradient=params)
+
+    shapes = jax.eval_shape(step_sums, params, model_state, batch)
+    return EpochSums(
+        training={name: jnp.zeros(sums.shape, sums.dtype) for name, sums in shapes.items()},
+        skipped=jnp.zeros((), jnp.int32),
+        first_skipped=jnp.full((), -1, jnp.int32),
+        skipped_sums={name: jnp.zeros(sums.shape, sums.dtype) for name, sums in shapes.items()},
+    )
+
+
+def _forward(
+    params: Tree, model_state: Tree, batch: Batch, network: Functional
+) -> tuple[jax.Array, tuple[Terms, ExitOutputs, Tree]]:
+    """Loss, and its terms, the exits' outputs and the model state after it."""
+    method = network.merge(params, model_state)
+    loss, (terms, outputs) = method.loss(batch.images, batch.labels)
+    return loss, (terms, outputs, network.split(method)[1])
+
+
+def _accumulate(sums: EpochSums, step_sums: Sums, finite: jax.Array, step: jax.Array) -> EpochSums:
+    first = ~finite & (sums.skipped == 0)
+    return EpochSums(
+        training={
+            name: sums.training[name] + jnp.where(finite, value, jnp.zeros_like(value))
+            for name, value in step_sums.items()
+        },
+        skipped=sums.skipped + (~finite).astype(jnp.int32),
+        first_skipped=jnp.where(first, step, sums.first_skipped),
+        skipped_sums=_select(first, step_sums, sums.skipped_sums),
+    )
+
+
+def _select(condition: jax.Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)

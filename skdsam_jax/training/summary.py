@@ -1,0 +1,98 @@
+"""`summary.json`: what a run was, what it reached, and on what."""
+
+import importlib.metadata
+import os
+import platform
+import statistics
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from skdsam_jax import __version__, config
+from skdsam_jax.training.state import TrainState, digest
+
+if TYPE_CHECKING:
+    from skdsam_jax.training.trainer import Trainer
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def make_summary(
+    trainer: "Trainer", state: TrainState, history: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """The summary of a run whose finished epochs are `history`.
+
+    `test_accuracy` is that of the last evaluated epoch. `best_test_accuracy` is an oracle: it was
+    chosen by looking at the test set, and is no result.
+
+    Args:
+      trainer: of the run.
+      state: after the last step.
+      history: a line of metrics per finished epoch.
+
+    Returns:
+      Plain values only.
+    """
+    experiment = trainer.experiment
+    evaluated = [line for line in history if "test" in line]
+    last = evaluated[-1]["test"] if evaluated else {}
+    best = max(evaluated, key=lambda line: line["test"]["accuracy"], default=None)
+    rates = [line["images_per_second"] for line in history if line["images_per_second"]]
+    return {
+        "method": experiment.method.name,
+        "model": experiment.model.name,
+        "dataset": trainer.dataset.name,
+        "seed": experiment.seed,
+        "epochs": len(history),
+        "finished": len(history) == experiment.training.epochs,
+        "steps": int(state.step),
+        "test_accuracy": last.get("accuracy"),
+        "best_test_accuracy": best["test"]["accuracy"] if best else None,
+        "best_epoch": best["epoch"] if best else None,
+        "exit_accuracies": last.get("exit_accuracies"),
+        "ensemble_accuracy": last.get("ensemble_accuracy"),
+        "attention_weights": last.get("attention_weights"),
+        "attention_entropy": last.get("attention_entropy"),
+        "test": last or None,
+        "validation": history[-1].get("validation") if history else None,
+        "skipped_steps": sum(line["skipped_steps"] for line in history),
+        "images_per_second": statistics.median(rates) if rates else None,
+        "parameters": trainer.parameter_count,
+        "params_digest": digest(state.params, state.model_state),
+        "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "config": config.to_dict(experiment),
+        "versions": describe_versions(),
+        "hardware": describe_hardware(trainer.mesh),
+    }
+
+
+def describe_versions() -> dict[str, str]:
+    """Python and the packages that decide the numbers."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"python": platform.python_version(), "skdsam_jax": __version__, **versions}
+
+
+def describe_hardware(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """What a run's steps were computed on."""
+    device = mesh.devices.flat[0]
+    return {
+        "platform": device.platform,
+        "device": device.device_kind,
+        "devices": mesh.size,
+        "processes": jax.process_count(),
+        "cpu": _cpu_name(),
+        "cpu_cores": os.cpu_count(),
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

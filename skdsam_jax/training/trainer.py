@@ -1,0 +1,198 @@
+"""An experiment compiled for some devices: what the loop calls."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from skdsam_jax.config import Experiment
+from skdsam_jax.data import Dataset
+from skdsam_jax.data.resident import (
+    Batch,
+    Resident,
+    epoch_order,
+    evaluation_batch,
+    evaluation_order,
+    place,
+    training_batch,
+)
+from skdsam_jax.methods import Method, create_method
+from skdsam_jax.models import create_backbone
+from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.run_options import TrainingOptions
+from skdsam_jax.training.metrics import Sums, summarize_exits
+from skdsam_jax.training.state import TrainState, create_optimizer, initial_state
+from skdsam_jax.training.step import EpochSums, empty_sums, evaluation_step, train_steps
+
+# Steps per call of the compiled step where dispatching costs more than a loop on the device.
+_STEPS_PER_DISPATCH = 100
+
+
+def build_method(experiment: Experiment, num_classes: int) -> Method:
+    """The network and loss of an experiment, initialised from its seed."""
+    settings = compute_types(experiment.training) | {"rngs": nnx.Rngs(experiment.seed)}
+    backbone = create_backbone(experiment.model.name, width=experiment.model.width, **settings)
+    return create_method(experiment.method, backbone, num_classes, **settings)
+
+
+def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:
+    """`dtype` and `param_dtype` of a network's modules.
+
+    Under x64 parameters and float32's computations become float64: rounding then hides no
+    difference between two runs that should be equal.
+    """
+    wide = jnp.dtype("float64" if jax.config.jax_enable_x64 else "float32")
+    half = options.compute_dtype == "bfloat16"
+    return {"dtype": jnp.dtype("bfloat16") if half else wide, "param_dtype": wide}
+
+
+class Trainer:
+    """The compiled functions of one experiment and the data they read.
+
+    State and data are replicated over the mesh, batches are split over it.
+
+    Attributes:
+      experiment: what is trained.
+      dataset: on the host.
+      mesh: the devices.
+      steps_per_epoch: floor(training images / batch size); the permutation's tail is dropped.
+      steps_per_dispatch: how many of them one call makes.
+      evaluated: names of the sets that `evaluate` takes.
+      parameter_count: trainable parameters of the whole method.
+    """
+
+    def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
+        options = experiment.training
+        self.experiment, self.dataset, self.mesh = experiment, dataset, mesh
+        self.steps_per_epoch = len(dataset.train.labels) // options.batch_size
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        self.steps_per_dispatch = options.steps_per_dispatch or (
+            1 if on_cpu else _STEPS_PER_DISPATCH
+        )
+        self.evaluated = ("test",) if dataset.validation is None else ("validation", "test")
+
+        self._network = Functional(lambda: build_method(experiment, len(dataset.class_names)))
+        self._optimizer = create_optimizer(options, self.steps_per_epoch)
+        self.parameter_count = sum(
+            leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
+        )
+        self._replicated = jax.sharding.NamedSharding(mesh, jax.P())
+        self._by_batch = jax.sharding.NamedSharding(mesh, jax.P(None, "data"))
+        self._splits = {
+            name: place(getattr(dataset, name), self._replicated)
+            for name in ("train", *self.evaluated)
+        }
+        self._compile()
+
+    @property
+    def abstract(self) -> tuple[TrainState, EpochSums]:
+        """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
+        state = jax.eval_shape(self._initial)
+        sums = jax.eval_shape(self.empty_sums)
+        return jax.tree.map(self._abstract, (state, sums))
+
+    def initial(self) -> tuple[TrainState, EpochSums]:
+        """The state before the first step, and empty sums."""
+        return self._initial(), self.empty_sums()
+
+    def epoch_order(self, epoch: int) -> jax.Array:
+        """int32 [steps, batch]: the training images of each step of an epoch."""
+        options = self.experiment.training
+        examples = len(self.dataset.train.labels)
+        order = epoch_order(self.experiment.seed, epoch, examples, options.batch_size)
+        return jax.device_put(order, self._by_batch)
+
+    def dispatch(
+        self, state: TrainState, sums: EpochSums, order: jax.Array, count: int
+    ) -> tuple[TrainState, EpochSums, Sums]:
+        """`count` training steps; `state` and `sums` are used up. See `step.train_steps`."""
+        return self._dispatch(state, sums, order, self._splits["train"], count=count)
+
+    def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
+        """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""
+        split = self._splits[name]
+        orders = evaluation_order(len(split.labels), self.experiment.evaluation.batch_size)
+        rows, masks = jax.device_put(orders, self._by_batch)
+        batches = [
+            self._evaluate(state.params, state.model_state, split, rows, masks, batch)
+            for batch in range(len(rows))
+        ]
+        return summarize_exits(jax.tree.map(_total, *jax.device_get(batches)))
+
+    def parameter_norm(self, state: TrainState) -> float:
+        """The L2 norm of all parameters."""
+        return float(self._norm(state.params))
+
+    def _compile(self) -> None:
+        """Defines what runs on the devices; each function compiles when it is first called."""
+        experiment, network, optimizer = self.experiment, self._network, self._optimizer
+        options, data = experiment.training, experiment.data
+        look = {
+            "mean": self.dataset.mean,
+            "std": self.dataset.std,
+            "dtype": compute_types(options)["dtype"],
+        }
+        jit = functools.partial(jax.jit, out_shardings=self._replicated)
+
+        def make_batch(
+            split: Resident, indices: jax.Array, epoch: jax.Array, position: jax.Array
+        ) -> Batch:
+            return training_batch(
+                split,
+                indices,
+                seed=experiment.seed,
+                epoch=epoch,
+                step=position,
+                crop_padding=data.crop_padding,
+                flip=data.flip,
+                **look,
+            )
+
+        def dispatch(
+            state: TrainState, sums: EpochSums, order: jax.Array, split: Resident, *, count: int
+        ) -> tuple[TrainState, EpochSums, Sums]:
+            return train_steps(
+                state,
+                sums,
+                order,
+                count=count,
+                network=network,
+                optimizer=optimizer,
+                batch_function=functools.partial(make_batch, split),
+            )
+
+        def evaluate(
+            params: Tree,
+            model_state: Tree,
+            split: Resident,
+            rows: jax.Array,
+            masks: jax.Array,
+            batch: jax.Array,
+        ) -> Sums:
+            images, labels, _ = evaluation_batch(split, rows[batch], **look)
+            return evaluation_step(
+                params, model_state, images, labels, masks[batch], network=network
+            )
+
+        def empty() -> EpochSums:
+            indices = jnp.zeros(options.batch_size, jnp.int32)
+            batch = jax.eval_shape(make_batch, self._splits["train"], indices, 0, 0)
+            return empty_sums(network.params, network.model_state, batch, network=network)
+
+        self._initial = jit(lambda: initial_state(network, optimizer))
+        self._dispatch = jit(dispatch, static_argnames="count", donate_argnums=(0, 1))
+        self._evaluate = jit(evaluate)
+        self._norm = jit(optax.tree.norm)
+        self.empty_sums = jit(empty)
+
+    def _abstract(self, array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self._replicated)
+
+
+def _total(*batches: np.ndarray) -> np.ndarray:
+    """The sum over batches, in float64."""
+    return np.sum(np.stack(batches), axis=0, dtype=np.float64)

@@ -1,0 +1,99 @@
+"""What is SKDSAM's own: who learns from the attention weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from skdsam_jax import losses
+from skdsam_jax.methods import METHODS, create_method
+from skdsam_jax.models import create_backbone
+from skdsam_jax.models.variables import Functional
+
+CLASSES = 5
+
+
+@pytest.fixture(scope="module")
+def images():
+    return jnp.asarray(np.random.default_rng(0).normal(size=(8, 16, 16, 3)), jnp.float32)
+
+
+def _network(**changes):
+    def build():
+        rngs = nnx.Rngs(0)
+        backbone = create_backbone("resnet18", width=4, rngs=rngs)
+        return create_method(METHODS["skdsam"].Options(**changes), backbone, CLASSES, rngs=rngs)
+
+    return Functional(build)
+
+
+def _attention_gradient(images, **changes):
+    """The gradient of a function of the attention weights alone."""
+    network = _network(energy="dot", **changes)
+    params, model_state = jax.jit(network.init)()
+
+    def function(params):
+        weights = network.merge(params, model_state).outputs(images, train=True).attention
+        return jnp.sum(weights[0] ** 2)
+
+    return jax.jit(jax.grad(function))(params)
+
+
+def _moves(gradient):
+    return any(np.any(leaf != 0) for leaf in jax.tree.leaves(gradient))
+
+
+@pytest.mark.parametrize(
+    ("attention_gradient", "projections", "network"),
+    [("projections", True, False), ("full", True, True), ("none", False, False)],
+)
+def test_attention_trains_what_the_option_says(images, attention_gradient, projections, network):
+    gradient = _attention_gradient(images, attention_gradient=attention_gradient)
+    assert _moves(gradient["projections"]) is projections
+    assert _moves(gradient["classifier"]["backbone"]) is network
+    assert _moves(gradient["exits"]["heads"]) is network
+
+
+def test_uniform_energy_builds_no_projections_and_weighs_alike(images):
+    network = _network(energy="uniform")
+    params, model_state = jax.jit(network.init)()
+    assert "projections" not in params
+    outputs = network.merge(params, model_state).outputs(images, train=False)
+    assert outputs.attention.shape == (3, 8)
+    np.testing.assert_allclose(outputs.attention, 1 / 3, rtol=1e-7)
+
+
+def test_reported_attention_is_the_one_in_the_loss(images):
+    network = _network(energy="dot")
+    method = network.merge(*jax.jit(network.init)())
+    _, (terms, outputs) = method.loss(images, jnp.zeros(8, jnp.int32))
+    np.testing.assert_array_equal(terms["attention"], outputs.attention)
+
+
+def test_options_reach_the_loss(images):
+    labels = jnp.arange(8) % CLASSES
+    changes = {
+        "distillation_weight": 0.7,
+        "feature_weight": 3.0,
+        "temperature": 2.0,
+        "attention_temperature": 1.5,
+        "energy": "dot",
+        "feature_reduction": "sum",
+    }
+    network = _network(**changes)
+    params, model_state = jax.jit(network.init)()
+    outputs = network.merge(params, model_state).outputs(images, train=True)
+    scalar, _ = network.merge(params, model_state).loss(images, labels)
+    expected, _ = losses.skdsam_loss(
+        outputs.logits, outputs.features, outputs.projections, labels, **changes
+    )
+    np.testing.assert_allclose(scalar, expected, rtol=1e-6)
+    default, _ = losses.skdsam_loss(outputs.logits, outputs.features, outputs.projections, labels)
+    assert abs(float(default - expected)) > 0.1
+
+
+def test_links_mask_the_head_and_not_the_trunk(images):
+    with_links, without = _network(), _network(attention_links=False)
+    assert "link" in with_links.params["exits"]["heads"]["0"]
+    assert "link" not in without.params["exits"]["heads"]["0"]

@@ -1,0 +1,102 @@
+"""Real processes: what a run leaves behind, and that stopping it changes nothing."""
+
+import math
+import signal
+
+import pytest
+
+
+def test_a_run_leaves_config_metrics_events_checkpoint_and_summary(undisturbed):
+    names = {path.name for path in undisturbed.workdir.iterdir()}
+    assert {"config.json", "metrics.jsonl", "summary.json", "checkpoints"} <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert [path.name for path in (undisturbed.workdir / "checkpoints").iterdir()] == ["16"]
+
+
+def test_summary_holds_what_it_promises(undisturbed):
+    summary = undisturbed.summary
+    expected = {
+        "method": "skdsam",
+        "model": "resnet18",
+        "dataset": "digits",
+        "seed": 0,
+        "epochs": 4,
+        "steps": 16,
+    }
+    assert {name: summary[name] for name in expected} == expected
+    assert len(summary["exit_accuracies"]) == 4
+    assert summary["test_accuracy"] == summary["exit_accuracies"][-1]
+    assert summary["test_accuracy"] <= summary["best_test_accuracy"]
+    assert 0 <= summary["ensemble_accuracy"] <= 1
+    assert sum(summary["attention_weights"]) == pytest.approx(1, abs=1e-5)
+    assert summary["attention_entropy"] == pytest.approx(math.log(3), abs=1e-3)
+    assert summary["images_per_second"] > 0
+    assert len(summary["params_digest"]) == 64
+    assert {"jax", "flax", "optax", "python"} <= set(summary["versions"])
+    assert summary["hardware"]["devices"] == 1
+    accuracies = [line["test"]["accuracy"] for line in undisturbed.metrics]
+    assert summary["best_test_accuracy"] == max(accuracies)
+    assert summary["best_epoch"] == accuracies.index(max(accuracies))
+
+
+def test_metrics_have_a_line_per_epoch_with_what_the_spec_lists(undisturbed):
+    lines = undisturbed.metrics
+    assert [line["epoch"] for line in lines] == [0, 1, 2, 3]
+    for line in lines:
+        assert line["test"]["examples"] == 355
+        assert {"cross_entropy", "kl", "feature", "attention_weights", "gradient_norm"} <= set(
+            line["train"]
+        )
+        assert {"top5_accuracy", "nll", "calibration_error", "kl", "mixture_kl"} <= set(
+            line["test"]
+        )
+
+
+def test_output_is_a_line_per_epoch(undisturbed):
+    lines = undisturbed.output.splitlines()
+    assert sum(line.startswith("epoch ") for line in lines) == 4
+    assert "\r" not in undisturbed.output
+    assert lines[-1].startswith("test accuracy ")
+
+
+def test_a_run_stopped_between_epochs_ends_with_the_same_numbers(run, undisturbed):
+    run.finish("--stop_after_epochs=2")
+    assert run.summary["epochs"] == 2
+    assert not run.summary["finished"]
+    run.finish()
+    assert run.summary["params_digest"] == undisturbed.summary["params_digest"]
+    assert run.metrics == undisturbed.metrics
+
+
+def test_a_finished_run_is_left_as_it_is(run):
+    run.finish("--config.training.epochs=1")
+    before = run.summary, run.metrics
+    run.finish("--config.training.epochs=1")
+    assert (run.summary, run.metrics) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(run, undisturbed, number):
+    process = run.start("--config.checkpoint.every_minutes=0")
+    # The first checkpoint shows that the run is within its steps.
+    while process.poll() is None and not list(run.workdir.glob("checkpoints/*/state")):
+        pass
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert errors.count("\n") == 1
+    assert "the same command goes on" in errors
+    run.finish("--config.checkpoint.every_minutes=0")
+    assert run.summary["params_digest"] == undisturbed.summary["params_digest"]
+    assert run.metrics == undisturbed.metrics
+
+
+def test_another_seed_gives_another_run(run, undisturbed):
+    run.finish("--config.seed=1")
+    assert run.summary["params_digest"] != undisturbed.summary["params_digest"]
+
+
+def test_a_workdir_of_another_config_is_refused_naming_the_field(undisturbed):
+    _, errors = undisturbed.finish("--config.training.learning_rate=0.2", code=2)
+    assert "config.training.learning_rate: 0.1, now 0.2" in errors
+    assert errors.count("\n") == 1

@@ -16,6 +16,7 @@ from skdsam_jax.models.heads import (
     SepConv,
     SepConvHead,
 )
+from skdsam_jax.models.initialization import initialize
 from skdsam_jax.models.layers import global_average_pool
 from skdsam_jax.models.options import ModelOptions
 from skdsam_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet
@@ -41,6 +42,7 @@ __all__ = [
     "ShallowExits",
     "create_backbone",
     "global_average_pool",
+    "initialize",
 ]
 
 

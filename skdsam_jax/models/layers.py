@@ -7,7 +7,6 @@ and `rngs`, whose `params` stream initialises them. What needs precision is comp
 float32 whatever `dtype` is: batch normalisation, pooling, and all that follows the pooling.
 """
 
-import math
 from typing import Any
 
 import jax
@@ -15,6 +14,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
+from skdsam_jax.models.initialization import convolution_kernel, dense_uniform
 from skdsam_jax.models.operations import depthwise_convolution
 
 
@@ -31,9 +31,8 @@ def global_average_pool(images: jax.Array) -> jax.Array:
 class Conv(nnx.Conv):
     """A square convolution without bias, padded alike on all sides.
 
-    "SAME" would pad a strided convolution on the right and bottom only. Weights start normal with
-    deviation sqrt(2 / (out_features kernel_size^2)), He et al., https://arxiv.org/abs/1502.01852,
-    in its fan-out form.
+    "SAME" would pad a strided convolution on the right and bottom only. Weights start as
+    `initialization.convolution_kernel` says.
 
     Attributes:
       kernel: [kernel_size, kernel_size, in_features / groups, out_features].
@@ -120,7 +119,7 @@ class BatchNorm(nnx.BatchNorm):
         super().__init__(
             features, momentum=0.9, epsilon=1e-5, dtype=precise, param_dtype=param_dtype, rngs=rngs
         )
-        # Flax makes them float32, and float64 statistics would change their type after one step.
+        # Flax always keeps them in float32, which would round those of a float64 network.
         self.mean = nnx.BatchStat(jnp.zeros(features, precise))
         self.var = nnx.BatchStat(jnp.ones(features, precise))
         self.result_dtype = dtype
@@ -180,32 +179,12 @@ class Dense(nnx.Linear):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        def uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-            limit = in_features**-0.5
-            return jax.random.uniform(key, (math.prod(shape),), dtype, -limit, limit).reshape(shape)
-
         super().__init__(
             in_features,
             out_features,
-            kernel_init=uniform,
-            bias_init=uniform,
+            kernel_init=dense_uniform(in_features),
+            bias_init=dense_uniform(in_features),
             dtype=at_least_float32(dtype),
             param_dtype=param_dtype,
             rngs=rngs,
         )
-
-
-def convolution_kernel(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
-    """Normal weights of deviation sqrt(2 / (out_features kernel_size^2)).
-
-    Args:
-      key: a random key.
-      shape: (kernel_size, kernel_size, in_features of a group, out_features).
-      dtype: the type of the weights.
-
-    Returns:
-      The weights, in `shape`.
-    """
-    deviation = math.sqrt(2 / (shape[0] * shape[1] * shape[3]))
-    # Drawn flat: the same numbers, and XLA compiles it in half the time.
-    return deviation * jax.random.normal(key, (math.prod(shape),), dtype).reshape(shape)

@@ -1,0 +1,130 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy_layers
+import pytest
+
+from skdsam_jax.models import operations
+from skdsam_jax.models.operations import (
+    depthwise_convolution,
+    double,
+    grouped_depthwise_convolution,
+    shifted_depthwise_convolution,
+)
+
+SIZES = [(1, 1), (5, 4), (8, 8), (7, 1)]
+
+
+def random(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def value_and_gradients(function, cotangent, *arguments):
+    @jax.jit
+    def compute(cotangent, *arguments):
+        value, pull_back = jax.vjp(function, *arguments)
+        return value, *pull_back(cotangent.astype(value.dtype))
+
+    return compute(jnp.asarray(cotangent), *arguments)
+
+
+def resized(images):
+    batch, height, width, features = images.shape
+    return jax.image.resize(images, (batch, 2 * height, 2 * width, features), "bilinear")
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", SIZES)
+def test_forms_of_depthwise_convolution_agree(size, stride):
+    images, kernel = random(2, *size, 3), random(3, 3, 1, 3, seed=1)
+    expected = numpy_layers.depthwise(images, kernel, stride)
+    cotangent = random(*expected.shape, seed=2)
+    with jax.enable_x64(True):
+        results = [
+            value_and_gradients(
+                lambda x, k, form=form: form(x, k, stride),
+                cotangent,
+                jnp.asarray(images),
+                jnp.asarray(kernel),
+            )
+            for form in (shifted_depthwise_convolution, grouped_depthwise_convolution)
+        ]
+    np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
+    for shifted, grouped in zip(*results, strict=True):
+        assert shifted.dtype == grouped.dtype == np.float64
+        np.testing.assert_allclose(shifted, grouped, atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_shifted_products_are_summed_in_float32(stride):
+    images = jnp.asarray(random(4, 16, 16, 3) + 2, jnp.bfloat16)
+    kernel = jnp.asarray(random(3, 3, 1, 3, seed=1), jnp.float32)
+    expected = numpy_layers.depthwise(np.asarray(images, np.float64), kernel, stride)
+    ones = np.ones(expected.shape)
+    value, to_images, to_kernel = value_and_gradients(
+        lambda x, k: shifted_depthwise_convolution(x, k, stride), ones, images, kernel
+    )
+    assert (value.dtype, to_images.dtype, to_kernel.dtype) == ("bfloat16", "bfloat16", "float32")
+    # Only the result is rounded to bfloat16's 8 bits.
+    np.testing.assert_allclose(value, expected, rtol=2**-8)
+    padded = np.pad(np.asarray(images, np.float64), ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for row in range(3):
+        for column in range(3):
+            seen = padded[:, row : row + 16 : stride, column : column + 16 : stride]
+            np.testing.assert_allclose(to_kernel[row, column, 0], seen.sum((0, 1, 2)), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("backend", "convolves"), [("cpu", False), ("gpu", True), ("tpu", True)])
+def test_form_follows_the_backend(backend, convolves, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    images, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2))
+    # A new function each time: JAX remembers how it traced an old one.
+    jaxpr = jax.make_jaxpr(lambda *arguments: depthwise_convolution(*arguments))(images, kernel)
+    assert ("conv_general_dilated" in str(jaxpr)) == convolves
+
+
+def test_depthwise_gradients_of_a_sharded_batch():
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
+    images = jnp.asarray(random(16, 6, 6, 4), jnp.float32)
+    kernel = jnp.asarray(random(3, 3, 1, 4, seed=1), jnp.float32)
+    gradients = jax.jit(
+        jax.grad(lambda x, k: jnp.sin(shifted_depthwise_convolution(x, k, 2)).sum(), (0, 1))
+    )
+    for sharded, whole in zip(
+        gradients(jax.device_put(images, sharding), kernel), gradients(images, kernel), strict=True
+    ):
+        np.testing.assert_allclose(sharded, whole, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_double_is_bilinear_resizing(size):
+    images, cotangent = random(2, *size, 3), random(2, 2 * size[0], 2 * size[1], 3, seed=1)
+    with jax.enable_x64(True):
+        ours = value_and_gradients(double, cotangent, jnp.asarray(images))
+        theirs = value_and_gradients(resized, cotangent, jnp.asarray(images))
+    for actual, expected in zip(ours, theirs, strict=True):
+        assert actual.dtype == np.float64
+        np.testing.assert_allclose(actual, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_double_keeps_the_type(dtype):
+    images = jnp.asarray(random(2, 4, 4, 3), dtype)
+    value, gradient = value_and_gradients(double, np.ones((2, 8, 8, 3)), images)
+    assert value.dtype == gradient.dtype == dtype
+    tolerance = 4 * float(jnp.finfo(dtype).eps)
+    np.testing.assert_allclose(
+        np.asarray(value, np.float64),
+        np.asarray(resized(images.astype(jnp.float32))),
+        atol=3 * tolerance,
+    )
+    # Every pixel is shared out whole: interpolation weights add up to one pixel of four.
+    np.testing.assert_allclose(np.asarray(gradient, np.float64), 4, rtol=tolerance)
+
+
+def test_operations_are_reverse_mode_only():
+    """The documented limit; when it goes away, the documentation should too."""
+    images = jnp.ones((1, 4, 4, 2))
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(operations.double, (images,), (images,))

@@ -1,0 +1,77 @@
+"""Where images come from.
+
+Importing this package imports neither JAX nor TensorFlow nor TFDS; what runs on the device is in
+`skdsam_jax.data.resident` and `skdsam_jax.data.augment`.
+"""
+
+import dataclasses
+
+from skdsam_jax.data.catalogue import DATASETS
+from skdsam_jax.data.dataset import Dataset, Split
+from skdsam_jax.data.options import DataOptions
+from skdsam_jax.data.splits import stratified_choice
+from skdsam_jax.options import ConfigError, known
+
+__all__ = ["DATASETS", "DataOptions", "Dataset", "Split", "load_dataset"]
+
+# Second words of the seeds, so that the two choices are independent of each other.
+_VALIDATION, _SUBSET = 0, 1
+
+
+def load_dataset(options: DataOptions, seed: int) -> Dataset:
+    """Loads the set that `options` names and cuts it as they say.
+
+    The validation split is cut first and from the whole training split, so that it is the same
+    however many of the remaining examples are trained on.
+
+    Args:
+      options: which set, and how much of it.
+      seed: decides, with nothing else, which examples are held out and which are trained on.
+
+    Returns:
+      The dataset, as NumPy arrays.
+
+    Raises:
+      ConfigError: an unknown set, data that is missing or damaged, or more examples asked for
+        than there are.
+    """
+    if options.name not in DATASETS:
+        raise ConfigError(
+            f"config.data.name: unknown value {options.name!r}; {known(options.name, DATASETS)}"
+        )
+    dataset = DATASETS[options.name](options.data_dir, options.image_size)
+    side = min(dataset.image_shape[:2])
+    if options.crop_padding >= side:
+        raise ConfigError(
+            f"config.data.crop_padding: takes less than the image size {side}, "
+            f"not {options.crop_padding}"
+        )
+    if options.validation_fraction > 0:
+        dataset = _hold_out(dataset, options.validation_fraction, seed)
+    if options.train_examples is not None:
+        dataset = _subset(dataset, options.train_examples, seed)
+    return dataset
+
+
+def _hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
+    total = len(dataset.train)
+    size = round(fraction * total)
+    if not 0 < size < total:
+        raise ConfigError(
+            f"config.data.validation_fraction: {fraction} of {total} examples leaves none for "
+            + ("validation" if size == 0 else "training")
+        )
+    held_out, rest = stratified_choice(dataset.train.labels, size, (seed, _VALIDATION))
+    return dataclasses.replace(
+        dataset, train=dataset.train.take(rest), validation=dataset.train.take(held_out)
+    )
+
+
+def _subset(dataset: Dataset, size: int, seed: int) -> Dataset:
+    total = len(dataset.train)
+    if size > total:
+        raise ConfigError(
+            f"config.data.train_examples: takes at most the {total} training examples, not {size}"
+        )
+    chosen, _ = stratified_choice(dataset.train.labels, size, (seed, _SUBSET))
+    return dataclasses.replace(dataset, train=dataset.train.take(chosen))

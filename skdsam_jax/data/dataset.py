@@ -1,0 +1,101 @@
+"""What every set of images is turned into: NumPy arrays, checked once."""
+
+import dataclasses
+
+import numpy as np
+
+from skdsam_jax.options import ConfigError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled images.
+
+    Attributes:
+      images: uint8 [examples, height, width, channels].
+      labels: int32 [examples], each at least 0 and less than the number of classes.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, indices: np.ndarray) -> "Split":
+        """The examples at `indices`, in that order."""
+        return Split(self.images[indices], self.labels[indices])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Images of known classes, split for training and testing.
+
+    Attributes:
+      name: what the set is called in `DataOptions.name`.
+      class_names: one name per class; label i stands for `class_names[i]`.
+      mean: per channel, of pixels scaled to [0, 1].
+      std: per channel, of pixels scaled to [0, 1].
+      train: what is trained on.
+      validation: what choices are made on; None where nothing was cut from the training split.
+      test: what results are reported on.
+
+    Raises:
+      ConfigError: a split is not what `Split` promises, is empty, or differs from the others in
+        the size of its images; the message names the set and the split.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    train: Split
+    validation: Split | None
+    test: Split
+
+    def __post_init__(self) -> None:
+        for name in ("train", "validation", "test"):
+            split = getattr(self, name)
+            if split is not None:
+                self._check(split, f"dataset {self.name}, split {name}")
+
+    @property
+    def num_classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        return self.train.images.shape[1:]
+
+    def _check(self, split: Split, where: str) -> None:
+        images, labels = split.images, split.labels
+        if images.dtype != np.uint8 or images.ndim != 4:
+            raise ConfigError(
+                f"{where}: images must be uint8 [examples, height, width, channels], "
+                f"not {images.dtype} {list(images.shape)}"
+            )
+        if labels.dtype != np.int32 or labels.ndim != 1:
+            raise ConfigError(
+                f"{where}: labels must be int32 [examples], not {labels.dtype} {list(labels.shape)}"
+            )
+        if len(images) != len(labels):
+            raise ConfigError(f"{where}: {len(images)} images but {len(labels)} labels")
+        if len(images) == 0:
+            raise ConfigError(f"{where}: has no examples")
+        if images.shape[1:] != self.image_shape:
+            raise ConfigError(
+                f"{where}: images are {list(images.shape[1:])}, "
+                f"those of the training split {list(self.image_shape)}"
+            )
+        if len(self.mean) != images.shape[3] or len(self.std) != images.shape[3]:
+            raise ConfigError(
+                f"{where}: {images.shape[3]} channels, but statistics of {len(self.mean)}"
+            )
+        outside = np.flatnonzero((labels < 0) | (labels >= self.num_classes))
+        if outside.size:
+            raise ConfigError(
+                f"{where}: label {labels[outside[0]]} of example {outside[0]} is outside the "
+                f"{self.num_classes} classes (0 to {self.num_classes - 1})"
+            )

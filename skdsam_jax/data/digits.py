@@ -1,0 +1,50 @@
+"""The digits that come with scikit-learn: a real set that needs no download.
+
+1,797 handwritten digits of 8x8 pixels with 17 grey levels, the test part of the UCI set
+"Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998).
+"""
+
+import numpy as np
+
+from skdsam_jax.data.dataset import Dataset, Split
+from skdsam_jax.data.resize import resize
+
+# Four stages halve the image three times; 8x8 would leave the deepest a single pixel.
+_OWN_SIZE = 16
+
+
+def load_digits(data_dir: str | None, image_size: int | None) -> Dataset:
+    """Loads scikit-learn's digits.
+
+    Grey levels 0..16 become 0..255 and are repeated over three channels; the images are enlarged
+    bilinearly. Every fifth example of each class is a test example: 1,442 for training and 355
+    for testing, always the same.
+
+    Args:
+      data_dir: not read, the images come with scikit-learn.
+      image_size: side in pixels; None: 16.
+
+    Returns:
+      The dataset; its mean and std are those of the training split.
+    """
+    # scikit-learn takes a second to import, and only this set needs it.
+    from sklearn import datasets
+
+    bunch = datasets.load_digits()
+    labels = bunch.target.astype(np.int32)
+    grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    images = np.repeat(resize(grey, image_size or _OWN_SIZE), 3, axis=3)
+    is_test = np.zeros(len(labels), bool)
+    for label in range(10):
+        is_test[np.flatnonzero(labels == label)[4::5]] = True
+    train = Split(images[~is_test], labels[~is_test])
+    pixels = train.images / 255.0
+    return Dataset(
+        name="digits",
+        class_names=tuple(str(name) for name in bunch.target_names),
+        mean=tuple(pixels.mean(axis=(0, 1, 2)).tolist()),
+        std=tuple(pixels.std(axis=(0, 1, 2)).tolist()),
+        train=train,
+        validation=None,
+        test=Split(images[is_test], labels[is_test]),
+    )

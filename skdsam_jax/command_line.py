@@ -131,12 +131,13 @@ def _check_field(path: str) -> None:
 
 
 def _config_path(argv: Sequence[str]) -> str:
-    """The file that --config names, without the argument behind its colon."""
+    """The file that the last --config names, without the argument behind its colon."""
+    path = ""
     for flag, following in zip(argv, [*argv[1:], ""], strict=True):
         name, _, value = flag.partition("=")
-        if name.lstrip("-") == "config":
-            return (value or following).partition(":")[0]
-    return ""
+        if name in ("--config", "-config"):
+            path = (value or following).partition(":")[0]
+    return path
 
 
 def _describe(summary: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ def dense_uniform(in_features: int) -> nnx.initializers.Initializer:
     return uniform
 
 
-def initialize(build: Callable[[nnx.Rngs], M], seed: int) -> M:
+def initialize(build: Callable[[nnx.Rngs], M], seed: int | jax.Array) -> M:
     """Builds a network whose layers share one random draw of each kind; call it under `jax.jit`.
 
     The numbers depend on the seed, the network and JAX's generator, not on devices or sharding.

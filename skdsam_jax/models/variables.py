@@ -8,7 +8,10 @@ containers stay inside this file.
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
+import jax
 from flax import nnx
+
+from skdsam_jax.models.initialization import initialize
 
 M = TypeVar("M", bound=nnx.Module)
 Tree = dict[str, Any]
@@ -22,16 +25,17 @@ class Functional(Generic[M]):
       model_state: the other variables (BatchNorm's running averages, what a method keeps).
     """
 
-    def __init__(self, build: Callable[[], M]) -> None:
+    def __init__(self, build: Callable[[nnx.Rngs], M]) -> None:
         """Args: build: makes the module; it is only traced, so nothing is allocated."""
         self._build = build
-        self._graphdef, *states = nnx.split(nnx.eval_shape(build), nnx.Param, ...)
+        module = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+        self._graphdef, *states = nnx.split(module, nnx.Param, ...)
         self._variables = tuple(nnx.to_flat_state(state) for state in states)
         self.params, self.model_state = (_to_tree(state) for state in states)
 
-    def init(self) -> tuple[Tree, Tree]:
+    def init(self, seed: int | jax.Array) -> tuple[Tree, Tree]:
         """Freshly initialised (params, model_state); call it under `jax.jit`."""
-        return self.split(self._build())
+        return self.split(initialize(self._build, seed))
 
     def split(self, module: M) -> tuple[Tree, Tree]:
         """The variables (params, model_state) of a module of this structure."""

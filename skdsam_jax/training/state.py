@@ -68,9 +68,11 @@ def create_optimizer(
     )
 
 
-def initial_state(network: Functional, optimizer: optax.GradientTransformation) -> TrainState:
+def initial_state(
+    network: Functional, optimizer: optax.GradientTransformation, seed: int | jax.Array
+) -> TrainState:
     """The state before the first step; call it under `jax.jit`."""
-    params, model_state = network.init()
+    params, model_state = network.init(seed)
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
 
 

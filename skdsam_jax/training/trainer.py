@@ -32,9 +32,9 @@ from skdsam_jax.training.step import EpochSums, empty_sums, evaluation_step, tra
 _STEPS_PER_DISPATCH = 100
 
 
-def build_method(experiment: Experiment, num_classes: int) -> Method:
-    """The network and loss of an experiment, initialised from its seed."""
-    settings = compute_types(experiment.training) | {"rngs": nnx.Rngs(experiment.seed)}
+def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
+    """The network and loss of an experiment."""
+    settings = compute_types(experiment.training) | {"rngs": rngs}
     backbone = create_backbone(experiment.model.name, width=experiment.model.width, **settings)
     return create_method(experiment.method, backbone, num_classes, **settings)
 
@@ -75,7 +75,8 @@ class Trainer:
         )
         self.evaluated = ("test",) if dataset.validation is None else ("validation", "test")
 
-        self._network = Functional(lambda: build_method(experiment, len(dataset.class_names)))
+        classes = len(dataset.class_names)
+        self._network = Functional(lambda rngs: build_method(experiment, classes, rngs))
         self._optimizer = create_optimizer(options, self.steps_per_epoch)
         self.parameter_count = sum(
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
@@ -86,31 +87,33 @@ class Trainer:
             name: place(getattr(dataset, name), self._replicated)
             for name in ("train", *self.evaluated)
         }
+        # An argument of the compiled functions: another seed needs no other compilation.
+        self._seed = jax.device_put(np.uint32(experiment.seed), self._replicated)
         self._compile()
 
     @property
     def abstract(self) -> tuple[TrainState, EpochSums]:
         """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
-        state = jax.eval_shape(self._initial)
+        state = jax.eval_shape(self._initial, self._seed)
         sums = jax.eval_shape(self.empty_sums)
         return jax.tree.map(self._abstract, (state, sums))
 
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""
-        return self._initial(), self.empty_sums()
+        return self._initial(self._seed), self.empty_sums()
 
     def epoch_order(self, epoch: int) -> jax.Array:
         """int32 [steps, batch]: the training images of each step of an epoch."""
         options = self.experiment.training
         examples = len(self.dataset.train.labels)
-        order = epoch_order(self.experiment.seed, epoch, examples, options.batch_size)
+        order = epoch_order(self._seed, epoch, examples, options.batch_size)
         return jax.device_put(order, self._by_batch)
 
     def dispatch(
         self, state: TrainState, sums: EpochSums, order: jax.Array, count: int
     ) -> tuple[TrainState, EpochSums, Sums]:
         """`count` training steps; `state` and `sums` are used up. See `step.train_steps`."""
-        return self._dispatch(state, sums, order, self._splits["train"], count=count)
+        return self._dispatch(state, sums, order, self._splits["train"], self._seed, count=count)
 
     def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
         """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""
@@ -139,12 +142,16 @@ class Trainer:
         jit = functools.partial(jax.jit, out_shardings=self._replicated)
 
         def make_batch(
-            split: Resident, indices: jax.Array, epoch: jax.Array, position: jax.Array
+            split: Resident,
+            seed: jax.Array,
+            indices: jax.Array,
+            epoch: jax.Array,
+            position: jax.Array,
         ) -> Batch:
             return training_batch(
                 split,
                 indices,
-                seed=experiment.seed,
+                seed=seed,
                 epoch=epoch,
                 step=position,
                 crop_padding=data.crop_padding,
@@ -153,7 +160,13 @@ class Trainer:
             )
 
         def dispatch(
-            state: TrainState, sums: EpochSums, order: jax.Array, split: Resident, *, count: int
+            state: TrainState,
+            sums: EpochSums,
+            order: jax.Array,
+            split: Resident,
+            seed: jax.Array,
+            *,
+            count: int,
         ) -> tuple[TrainState, EpochSums, Sums]:
             return train_steps(
                 state,
@@ -162,7 +175,7 @@ class Trainer:
                 count=count,
                 network=network,
                 optimizer=optimizer,
-                batch_function=functools.partial(make_batch, split),
+                batch_function=functools.partial(make_batch, split, seed),
             )
 
         def evaluate(
@@ -180,10 +193,10 @@ class Trainer:
 
         def empty() -> EpochSums:
             indices = jnp.zeros(options.batch_size, jnp.int32)
-            batch = jax.eval_shape(make_batch, self._splits["train"], indices, 0, 0)
+            batch = jax.eval_shape(make_batch, self._splits["train"], 0, indices, 0, 0)
             return empty_sums(network.params, network.model_state, batch, network=network)
 
-        self._initial = jit(lambda: initial_state(network, optimizer))
+        self._initial = jit(lambda seed: initial_state(network, optimizer, seed))
         self._dispatch = jit(dispatch, static_argnames="count", donate_argnums=(0, 1))
         self._evaluate = jit(evaluate)
         self._norm = jit(optax.tree.norm)

@@ -38,9 +38,8 @@ def _backbone(rngs):
     return ResNet(BasicBlock, (1, 1, 1), width=WIDTH, rngs=rngs)
 
 
-def _build(variant, seed=0):
+def _build(variant, rngs):
     name, changes = VARIANTS[variant]
-    rngs = nnx.Rngs(seed)
     options = METHODS[name].Options(name=name, **changes)
     return create_method(options, _backbone(rngs), CLASSES, rngs=rngs)
 
@@ -66,7 +65,7 @@ class Compiled:
 
 @functools.cache
 def _compile(variant):
-    network = Functional(lambda: _build(variant))
+    network = Functional(lambda rngs: _build(variant, rngs))
     optimizer = optax.sgd(0.005, momentum=0.9)
 
     @jax.jit
@@ -81,7 +80,7 @@ def _compile(variant):
         return result, gradient, optax.apply_updates(params, updates), momentum
 
     init = jax.jit(network.init)
-    params, model_state = init()
+    params, model_state = init(0)
     return Compiled(network, init, (params, model_state, optimizer.init(params)), step)
 
 
@@ -171,8 +170,7 @@ def test_inference_is_the_deepest_exit_and_holds_no_head(compiled):
     inference, exit_logits = deepest(params, model_state)
     np.testing.assert_allclose(inference, exit_logits, rtol=1e-6)
 
-    def build():
-        rngs = nnx.Rngs(1)
+    def build(rngs):
         return Classifier(_backbone(rngs), CLASSES, rngs=rngs)
 
     classifier = Functional(build)
@@ -183,8 +181,7 @@ def test_inference_is_the_deepest_exit_and_holds_no_head(compiled):
 
 def test_the_seed_decides_the_parameters():
     compiled = _compile("skdsam")
-    other = jax.jit(Functional(lambda: _build("skdsam", seed=1)).init)()[0]
-    params, _ = compiled.init()
+    (params, _), (other, _) = compiled.init(0), compiled.init(1)
     assert all(jax.tree.leaves(jax.tree.map(np.array_equal, params, compiled.variables[0])))
     kernels = (tree["classifier"]["dense"]["kernel"] for tree in (params, other))
     assert not np.array_equal(*kernels)
@@ -202,7 +199,7 @@ def test_set_variables_fills_a_module_in_place():
 
 def test_set_variables_names_what_does_not_fit():
     params, model_state, _ = _compile("skdsam").variables
-    classifier = Functional(lambda: Classifier(_backbone(nnx.Rngs(1)), 7, rngs=nnx.Rngs(1)))
+    classifier = Functional(lambda rngs: Classifier(_backbone(rngs), 7, rngs=rngs))
     with pytest.raises(ValueError, match="dense/bias"):
         classifier.merge(params["classifier"], model_state["classifier"])
     with pytest.raises(KeyError, match="dense"):

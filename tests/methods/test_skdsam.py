@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
 
 from skdsam_jax import losses
 from skdsam_jax.methods import METHODS, create_method
@@ -20,8 +19,7 @@ def images():
 
 
 def _network(**changes):
-    def build():
-        rngs = nnx.Rngs(0)
+    def build(rngs):
         backbone = create_backbone("resnet18", width=4, rngs=rngs)
         return create_method(METHODS["skdsam"].Options(**changes), backbone, CLASSES, rngs=rngs)
 
@@ -31,7 +29,7 @@ def _network(**changes):
 def _attention_gradient(images, **changes):
     """The gradient of a function of the attention weights alone."""
     network = _network(energy="dot", **changes)
-    params, model_state = jax.jit(network.init)()
+    params, model_state = jax.jit(network.init)(0)
 
     def function(params):
         weights = network.merge(params, model_state).outputs(images, train=True).attention
@@ -57,7 +55,7 @@ def test_attention_trains_what_the_option_says(images, attention_gradient, proje
 
 def test_uniform_energy_builds_no_projections_and_weighs_alike(images):
     network = _network(energy="uniform")
-    params, model_state = jax.jit(network.init)()
+    params, model_state = jax.jit(network.init)(0)
     assert "projections" not in params
     outputs = network.merge(params, model_state).outputs(images, train=False)
     assert outputs.attention.shape == (3, 8)
@@ -66,7 +64,7 @@ def test_uniform_energy_builds_no_projections_and_weighs_alike(images):
 
 def test_reported_attention_is_the_one_in_the_loss(images):
     network = _network(energy="dot")
-    method = network.merge(*jax.jit(network.init)())
+    method = network.merge(*jax.jit(network.init)(0))
     _, (terms, outputs) = method.loss(images, jnp.zeros(8, jnp.int32))
     np.testing.assert_array_equal(terms["attention"], outputs.attention)
 
@@ -82,7 +80,7 @@ def test_options_reach_the_loss(images):
         "feature_reduction": "sum",
     }
     network = _network(**changes)
-    params, model_state = jax.jit(network.init)()
+    params, model_state = jax.jit(network.init)(0)
     outputs = network.merge(params, model_state).outputs(images, train=True)
     scalar, _ = network.merge(params, model_state).loss(images, labels)
     expected, _ = losses.skdsam_loss(

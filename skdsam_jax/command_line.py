@@ -52,6 +52,8 @@ def run(command: Callable[[], None]) -> int:
 
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     absl_logging.set_verbosity(absl_logging.WARNING)
+    # A read that Orbax abandons is reported by `Checkpoints`, in one line.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     codes = {
         ConfigError: EXIT_BAD_INPUT,
         CheckpointError: EXIT_BAD_INPUT,

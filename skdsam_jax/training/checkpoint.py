@@ -6,13 +6,17 @@ metadata holds the format's number, the experiment and the SHA-256 of the state:
 flipped bit without a word, so the digest decides whether a checkpoint is intact.
 """
 
+import contextlib
 import dataclasses
 import logging
+import operator
 import pathlib
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
+from absl import logging as absl_logging
 from orbax.checkpoint import v1 as ocp
 
 from skdsam_jax.options import ConfigError
@@ -54,13 +58,17 @@ class Checkpoints:
         self._keep_latest = keep_latest
         self._keep_best = keep_best
         self._checkpointer: ocp.training.Checkpointer | None = None
+        self._writing: tuple[int, ocp.AsyncResponse[bool]] | None = None
+        self._error: str | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._finish_writing()
         if self._checkpointer is not None:
-            self._checkpointer.close()
+            with contextlib.suppress(Exception):  # The error of a save that was reported already.
+                self._checkpointer.close()
 
     def restore(self, state: TrainState, sums: EpochSums) -> Restored | None:
         """Reads the newest intact checkpoint and moves damaged ones out of the way.
@@ -78,12 +86,13 @@ class Checkpoints:
         """
         for folder in sorted(_steps(self._directory), key=lambda path: -int(path.name)):
             try:
-                return _read(folder, state, sums)
+                with _quiet():
+                    return _read(folder, state, sums)
             except ConfigError:
                 raise
             except Exception as error:  # Orbax and its file formats raise whatever they meet.
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0]
                 aside = _move_aside(folder)
+                reason = _first_line(error)
                 _log.warning("checkpoint %s is damaged (%s); moved to %s", folder, reason, aside)
         damaged = sorted(path.name for path in self._directory.glob("damaged-*"))
         if damaged:
@@ -103,20 +112,63 @@ class Checkpoints:
     ) -> None:
         """Writes a checkpoint in the background; returns once the arrays may change.
 
+        One that cannot be written, on a full disk for example, is reported and costs the run
+        nothing else: the next one is tried again. See `wait`.
+
         Args:
           state: of the run; its step names the checkpoint.
           sums: of the unfinished epoch.
           metadata: JSON-like, kept with it.
           score: what "best" is judged by; None for a checkpoint that is only recent.
         """
+        self._finish_writing()
+        step = int(state.step)
         items = {"state": _as_tree(state), "epoch": _as_tree(sums)}
-        self._open().save_checkpointables_async(
-            int(state.step),
-            items,
-            metrics=None if score is None else {"score": score},
-            custom_metadata={**metadata, "format": FORMAT, "digest": digest(items)},
-            overwrite=True,
-        )
+        try:
+            response = self._open().save_checkpointables_async(
+                step,
+                items,
+                metrics=None if score is None else {"score": score},
+                custom_metadata={**metadata, "format": FORMAT, "digest": digest(items)},
+                overwrite=True,
+            )
+        except Exception as error:  # Whatever the file system makes of it.
+            self._report(step, error)
+        else:
+            self._writing = (step, response)
+
+    def wait(self) -> None:
+        """Returns when the last `save` is on the disk.
+
+        Raises:
+          CheckpointError: it could not be written.
+        """
+        error = self._finish_writing()
+        if error is not None:
+            raise CheckpointError(
+                f"{self._directory}: the last checkpoint was not written: {error}"
+            )
+
+    def _finish_writing(self) -> str | None:
+        """Waits for the checkpoint that is being written; says why it was not, if it was not."""
+        if self._writing is not None:
+            (step, response), self._writing = self._writing, None
+            self._error = None
+            try:
+                response.result()
+            except Exception as error:
+                self._report(step, error)
+        return self._error
+
+    def _report(self, step: int, error: Exception) -> None:
+        if jax.process_count() > 1:
+            raise error  # The other processes wait for this one, and would wait for ever.
+        self._error = _first_line(error)
+        _log.warning("the checkpoint of step %d was not written: %s", step, self._error)
+        # Orbax goes on reporting this error, and counts the step among its own.
+        self._checkpointer = None
+        for folder in self._directory.glob(f"{step}*"):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _open(self) -> ocp.training.Checkpointer:
         """Orbax's own list of steps; it must not see a damaged one, so `restore` comes first."""
@@ -124,7 +176,13 @@ class Checkpoints:
             policies = ocp.training.preservation_policies
             keep = [policies.LatestN(self._keep_latest)]
             if self._keep_best:
-                keep.append(policies.BestN(get_metric_fn=_score, n=1))
+                keep.append(
+                    policies.BestN(
+                        get_metric_fn=operator.itemgetter("score"),
+                        n=1,
+                        keep_checkpoints_without_metrics=False,
+                    )
+                )
             self._checkpointer = ocp.training.Checkpointer(
                 self._directory,
                 save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
@@ -134,8 +192,22 @@ class Checkpoints:
         return self._checkpointer
 
 
-def _score(metrics: Mapping[str, float] | None) -> float:
-    return float("-inf") if metrics is None else metrics["score"]
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Orbax silent about what `restore` reports itself."""
+    before = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.FATAL)
+    try:
+        yield
+    finally:
+        absl_logging.set_verbosity(before)
+
+
+def _first_line(error: BaseException) -> str:
+    """What went wrong at the root, without what it was wrapped in, in at most 200 characters."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
 
 
 def _steps(directory: pathlib.Path) -> list[pathlib.Path]:
@@ -149,6 +221,8 @@ def _as_tree(value: TrainState | EpochSums) -> dict[str, Any]:
 
 def _read(folder: pathlib.Path, state: TrainState, sums: EpochSums) -> Restored:
     metadata = ocp.checkpointables_metadata(folder).custom_metadata
+    if not metadata or not {"format", "digest"} <= set(metadata):
+        raise CheckpointError("its metadata is missing")
     if metadata["format"] > FORMAT:
         raise ConfigError(
             f"{folder}: written in format {metadata['format']}, this version reads up to {FORMAT}"

@@ -82,6 +82,7 @@ def train(
                 line = run.measure(epoch)
                 writer.write(line)
                 run.finish_epoch(line, last=epoch + 1 == last_epoch)
+        checkpoints.wait()
         summary = make_summary(trainer, run.state, run.history)
         if is_first_process():
             folder.write_json("summary.json", summary)
@@ -169,6 +170,7 @@ class _Run:
             if any_process(self._interruption.requested):
                 self._save()
                 self._progress.finish_epoch()
+                self._checkpoints.wait()
                 raise InterruptedRunError(f"stopped at step {self._step}; the same command goes on")
             if self._step < end and self._save_is_due():
                 self._save()

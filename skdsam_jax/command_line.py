@@ -20,6 +20,11 @@ usage: train.py --config FILE --workdir DIR [--stop_after_epochs N] [--config.FI
   --workdir            the run's folder; a run found there goes on
   --stop_after_epochs  end early, when this many epochs of the run are finished
 
+  --distributed        one of several processes, found out by JAX: SLURM, TPU pods and others
+  --coordinator_address, --num_processes, --process_id
+                       the same where JAX cannot know: host:port of the first process, how
+                       many there are, and which this is
+
 fields, with the defaults that a config file may change:
 """
 
@@ -80,20 +85,51 @@ def _define_flags(argv: Sequence[str]) -> flags.FlagValues:
     )
     flags.DEFINE_string("workdir", None, "", flag_values=values)
     flags.DEFINE_integer("stop_after_epochs", None, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("distributed", False, "", flag_values=values)
+    flags.DEFINE_string("coordinator_address", None, "", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "", lower_bound=0, flag_values=values)
     return values
 
 
 def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
     from skdsam_jax.config import from_config_dict
     from skdsam_jax.training import train
+    from skdsam_jax.training.processes import is_first_process
 
     _parse(argv, values)
+    _join_processes(values)
     summary = train(
         from_config_dict(values["config"].value),
         values["workdir"].value,
         stop_after_epochs=values["stop_after_epochs"].value,
     )
-    print(_describe(summary))
+    if is_first_process():
+        print(_describe(summary))
+
+
+def _join_processes(values: flags.FlagValues) -> None:
+    """Makes this process one of several that train together, if the flags say so."""
+    import jax
+
+    names = ("coordinator_address", "num_processes", "process_id")
+    explicit = {name: values[name].value for name in names}
+    missing = [f"--{name}" for name in names if explicit[name] is None]
+    if len(missing) == len(names):
+        if values["distributed"].value:
+            try:
+                jax.distributed.initialize()
+            except (RuntimeError, ValueError) as error:
+                raise ConfigError(f"--distributed: {error}") from None
+        return
+    if missing:
+        raise ConfigError(f"{missing[0]} is missing; it goes with the flags of the other processes")
+    if explicit["process_id"] >= explicit["num_processes"]:
+        raise ConfigError(
+            f"--process_id: takes less than the {explicit['num_processes']} processes, "
+            f"not {explicit['process_id']}"
+        )
+    jax.distributed.initialize(**explicit)
 
 
 def _parse(argv: Sequence[str], values: flags.FlagValues) -> None:

@@ -10,6 +10,12 @@ def is_first_process() -> bool:
     return jax.process_index() == 0
 
 
+def wait_for_all(where: str) -> None:
+    """Returns when every process has come to `where`."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(where)
+
+
 def any_process(flag: bool) -> bool:
     """Whether `flag` is set in any process; every process must ask at the same point."""
     if jax.process_count() == 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 from skdsam_jax.config import Experiment, differences, to_dict
 from skdsam_jax.options import ConfigError
+from skdsam_jax.training.processes import any_process, is_first_process, wait_for_all
 
 
 class Workdir:
@@ -59,10 +60,23 @@ class Workdir:
     def open(self, experiment: Experiment) -> "Workdir":
         """Creates the folder, locks it and writes the config.
 
+        Of several processes of one run the first does so, for all of them.
+
         Raises:
-          ConfigError: as `check`, or another process holds the folder.
+          ConfigError: as `check`, or another run holds the folder.
         """
         self.check(experiment)
+        error = None
+        if is_first_process():
+            try:
+                self._take(experiment)
+            except ConfigError as refusal:
+                error = refusal
+        if any_process(error is not None):
+            raise error or ConfigError(f"workdir {self.path}: the first process cannot use it")
+        return self
+
+    def _take(self, experiment: Experiment) -> None:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -75,7 +89,6 @@ class Workdir:
             raise ConfigError(f"workdir {self.path}: another process trains here") from None
         self.check(experiment)
         self.write_json("config.json", to_dict(experiment))
-        return self
 
     def close(self) -> None:
         """Gives the folder up; the lock also dies with the process."""
@@ -112,7 +125,9 @@ class Workdir:
                 raise ConfigError(f"{file}: line {epoch + 1} is damaged") from None
         if len(history) < epochs:
             raise ConfigError(f"{file}: has {len(history)} of the checkpoint's {epochs} epochs")
-        self._replace("metrics.jsonl", "".join(line + "\n" for line in lines[:epochs]))
+        wait_for_all("history")  # Nobody reads a file that another replaces.
+        if is_first_process():
+            self._replace("metrics.jsonl", "".join(line + "\n" for line in lines[:epochs]))
         return history
 
     def append_metrics(self, line: Mapping[str, Any]) -> None:

@@ -1,0 +1,170 @@
+"""The step on a network small enough to compute by hand, and with numbers that go wrong."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx
+
+from skdsam_jax import losses
+from skdsam_jax.data.resident import Batch
+from skdsam_jax.methods import ExitOutputs
+from skdsam_jax.models.variables import Functional
+from skdsam_jax.training.state import TrainState
+from skdsam_jax.training.step import empty_sums, train_step, train_steps
+
+STEPS_PER_EPOCH, BATCH, PIXELS, CLASSES = 3, 4, 5, 3
+
+
+class Linear(nnx.Module):
+    """Logits linear in the pixels; counts the batches it saw, as methods may."""
+
+    def __init__(self, rngs):
+        self.kernel = nnx.Param(jax.random.normal(rngs.params(), (PIXELS, CLASSES)))
+        self.seen = nnx.BatchStat(jnp.zeros(()))
+
+    def loss(self, images, labels):
+        self.seen[...] += 1
+        logits = images @ self.kernel[...]
+        terms = {"cross_entropy": losses.cross_entropy(logits, labels)}
+        return jnp.mean(terms["cross_entropy"]), (terms, ExitOutputs((logits,), (images,)))
+
+
+@pytest.fixture(scope="module")
+def network():
+    return Functional(Linear)
+
+
+def _examples():
+    generator = np.random.default_rng(0)
+    images = generator.normal(size=(STEPS_PER_EPOCH * BATCH, PIXELS)).astype(np.float32)
+    labels = generator.integers(0, CLASSES, len(images)).astype(np.int32)
+    return images, labels
+
+
+def _make_batch(indices, epoch, position, *, bad_step=-1):
+    images, labels = map(jnp.asarray, _examples())
+    step = epoch * STEPS_PER_EPOCH + position
+    poison = jnp.where(step == bad_step, jnp.nan, 1.0).astype(jnp.float32)
+    # The epoch reaches the batch, so that a wrong one would be seen.
+    return Batch(images[indices] * poison * (1 + epoch), labels[indices], indices)
+
+
+def _order():
+    examples = jnp.arange(STEPS_PER_EPOCH * BATCH, dtype=jnp.int32)
+    return examples[::-1].reshape(STEPS_PER_EPOCH, BATCH)
+
+
+def _start(network, **changes):
+    optimizer = optax.sgd(0.1, momentum=0.9)
+    params = {"kernel": jnp.asarray(np.random.default_rng(1).normal(size=(PIXELS, CLASSES)))}
+    params = jax.tree.map(lambda x: x.astype(jnp.float32), params)
+    model_state = {"seen": jnp.zeros(())}
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        model_state=model_state,
+        opt_state=optimizer.init(params),
+    )
+    batch_function = functools.partial(_make_batch, **changes)
+    batch = jax.eval_shape(_make_batch, _order()[0], 0, 0)
+    sums = empty_sums(params, model_state, batch, network=network)
+    return (
+        state,
+        sums,
+        {
+            "network": network,
+            "optimizer": optimizer,
+            "batch_function": batch_function,
+        },
+    )
+
+
+def _by_hand(kernel, steps):
+    """Gradient descent with momentum in NumPy: kernels, losses and gradient norms."""
+    images, labels = (array.astype(np.float64) for array in _examples())
+    labels = labels.astype(int)
+    order = np.asarray(_order())
+    velocity = np.zeros_like(kernel)
+    measured = []
+    for step in range(steps):
+        epoch, position = divmod(step, STEPS_PER_EPOCH)
+        x, y = images[order[position]] * (1 + epoch), labels[order[position]]
+        logits = x @ kernel
+        q = np.exp(logits - logits.max(-1, keepdims=True))
+        q /= q.sum(-1, keepdims=True)
+        loss = -np.log(q[np.arange(BATCH), y]).mean()
+        gradient = x.T @ (q - np.eye(CLASSES)[y]) / BATCH
+        velocity = 0.9 * velocity + gradient
+        kernel = kernel - 0.1 * velocity
+        measured.append((loss, np.linalg.norm(gradient), (logits.argmax(-1) == y).sum()))
+    return kernel, np.asarray(measured)
+
+
+def test_steps_equal_gradient_descent_by_hand(network):
+    state, sums, dependencies = _start(network)
+    expected, measured = _by_hand(np.asarray(state.params["kernel"], np.float64), 5)
+    step = jax.jit(functools.partial(train_step, order=_order(), **dependencies))
+    for number in range(5):
+        state, sums, last = step(state, sums)
+        assert int(state.step) == number + 1
+        np.testing.assert_allclose(last["loss"] / BATCH, measured[number, 0], rtol=1e-4)
+    np.testing.assert_allclose(state.params["kernel"], expected, rtol=1e-4)
+    assert state.model_state["seen"] == 5
+    training = sums.training
+    assert training["count"] == 5 * BATCH
+    np.testing.assert_allclose(training["loss"], measured[:, 0].sum() * BATCH, rtol=1e-4)
+    np.testing.assert_allclose(training["gradient_norm"], measured[:, 1].sum(), rtol=1e-4)
+    np.testing.assert_allclose(training["correct"], [measured[:, 2].sum()])
+
+
+def test_many_steps_in_one_call_are_the_same_steps(network):
+    state, sums, dependencies = _start(network)
+    singly = (state, sums, None)
+    for _ in range(5):
+        singly = train_step(*singly[:2], _order(), **dependencies)
+    at_once = train_steps(state, sums, _order(), count=5, **dependencies)
+    for a, b in zip(jax.tree.leaves(singly), jax.tree.leaves(at_once), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_a_step_that_is_not_finite_changes_nothing_and_is_on_record(network):
+    state, sums, dependencies = _start(network, bad_step=2)
+    for _ in range(2):
+        state, sums, _ = train_step(state, sums, _order(), **dependencies)
+    after, sums_after, last = train_step(state, sums, _order(), **dependencies)
+    assert int(after.step) == 3
+    for name in ("params", "model_state", "opt_state"):
+        for a, b in zip(
+            jax.tree.leaves(getattr(state, name)),
+            jax.tree.leaves(getattr(after, name)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(a, b)
+    for name, value in sums.training.items():
+        np.testing.assert_array_equal(sums_after.training[name], value)
+    assert int(sums_after.skipped) == 1
+    assert int(sums_after.first_skipped) == 2
+    assert np.isnan(sums_after.skipped_sums["loss"])
+    assert np.isnan(last["loss"])
+
+    following, sums_following, _ = train_step(after, sums_after, _order(), **dependencies)
+    assert np.isfinite(following.params["kernel"]).all()
+    assert int(sums_following.skipped) == 1
+    assert sums_following.training["count"] == 3 * BATCH
+
+
+def test_only_the_first_bad_step_is_recorded(network):
+    state, sums, dependencies = _start(network)
+    infinite = dependencies | {
+        "batch_function": lambda *where: _make_batch(*where)._replace(
+            images=jnp.full((BATCH, PIXELS), jnp.inf)
+        )
+    }
+    state, sums, _ = train_step(state, sums, _order(), **dependencies)
+    for _ in range(3):
+        state, sums, _ = train_step(state, sums, _order(), **infinite)
+    assert (int(sums.skipped), int(sums.first_skipped)) == (3, 1)

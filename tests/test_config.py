@@ -50,7 +50,7 @@ def test_cifar100_is_the_thesis_recipe():
     assert (training.momentum, training.nesterov, training.weight_decay) == (0.9, False, 5e-4)
     assert (method.distillation_weight, method.feature_weight) == (1.5, 100)
     assert (method.temperature, method.attention_temperature) == (4, 4)
-    assert (experiment.model.name, experiment.model.width) == ("resnet18", 64)
+    assert (experiment.model.name, experiment.model.width) == ("resnet18", None)
 
 
 def _set(config, field, value):

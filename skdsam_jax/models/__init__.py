@@ -5,9 +5,11 @@ below.
 """
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Any
 
+from skdsam_jax.models.densenet import DenseNet
 from skdsam_jax.models.exits import HEADS, Backbone, Classifier, ShallowExits
 from skdsam_jax.models.heads import (
     AttentionLink,
@@ -19,18 +21,37 @@ from skdsam_jax.models.heads import (
 from skdsam_jax.models.initialization import initialize
 from skdsam_jax.models.layers import global_average_pool
 from skdsam_jax.models.options import ModelOptions
-from skdsam_jax.models.resnet import BasicBlock, BottleneckBlock, ResNet
+from skdsam_jax.models.resnet import (
+    BasicBlock,
+    Block8x64d,
+    Block32x4d,
+    BottleneckBlock,
+    ResNet,
+)
+from skdsam_jax.models.stems import STEMS
+from skdsam_jax.models.wide_resnet import WideResNet
 from skdsam_jax.options import ConfigError, known
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18": functools.partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet34": functools.partial(ResNet, BasicBlock, (3, 4, 6, 3)),
     "resnet50": functools.partial(ResNet, BottleneckBlock, (3, 4, 6, 3)),
+    "resnext29_8x64d": functools.partial(ResNet, Block8x64d, (3, 3, 3)),
+    "resnext50_32x4d": functools.partial(ResNet, Block32x4d, (3, 4, 6, 3)),
+    "densenet121": functools.partial(DenseNet, (6, 12, 24, 16)),
+    "densenet169": functools.partial(DenseNet, (6, 12, 32, 32)),
+    "densenet201": functools.partial(DenseNet, (6, 12, 48, 32)),
+    "wrn16_2": functools.partial(WideResNet, 16, 2),
+    "wrn40_2": functools.partial(WideResNet, 40, 2),
+    "wrn28_10": functools.partial(WideResNet, 28, 10),
 }
+
+_WIDE_RESNET = re.compile(r"wrn([1-9]\d*)_([1-9]\d*)")
 
 __all__ = [
     "BACKBONES",
     "HEADS",
+    "STEMS",
     "AttentionLink",
     "Backbone",
     "BottleneckHead",
@@ -46,12 +67,22 @@ __all__ = [
 ]
 
 
-def create_backbone(name: str, *, width: int = 64, **settings: Any) -> Backbone:
-    """Builds a backbone.
+def create_backbone(
+    name: str,
+    *,
+    width: int | None = None,
+    stem: str = "small",
+    head_width_cap: int | None = None,
+    **settings: Any,
+) -> Backbone:
+    """Builds a backbone; the first four arguments are the fields of `ModelOptions`.
 
     Args:
-      name: a name of `BACKBONES`.
-      width: its number of filters; see `exits.Backbone`.
+      name: a name of `BACKBONES`, or wrn<depth>_<widening>.
+      width: filters of its stem, of which all other widths are multiples; None: its own, 64, or 16
+        in a wide residual network.
+      stem: "small" or, for large images and if the backbone has it, "imagenet"; see `stems.Stem`.
+      head_width_cap: the most features within the heads of its shallow exits.
       **settings: `dtype` (what it computes in, float32 by default), `param_dtype` (what its
         parameters are kept in, float32 by default) and `rngs`.
 
@@ -59,8 +90,17 @@ def create_backbone(name: str, *, width: int = 64, **settings: Any) -> Backbone:
       The network, with freshly initialised parameters.
 
     Raises:
-      ConfigError: no backbone has that name.
+      ConfigError: no backbone has that name, or this one not that width or stem.
     """
-    if name not in BACKBONES:
-        raise ConfigError(f"config.model.name: unknown backbone {name!r}; {known(name, BACKBONES)}")
-    return BACKBONES[name](width=width, **settings)
+    if name in BACKBONES:
+        constructor = BACKBONES[name]
+    elif match := _WIDE_RESNET.fullmatch(name):
+        constructor = functools.partial(WideResNet, *map(int, match.groups()))
+    else:
+        names = [*BACKBONES, "wrn<depth>_<widening>"]
+        raise ConfigError(f"config.model.name: unknown backbone {name!r}; {known(name, names)}")
+    if width is not None:
+        settings["width"] = width
+    backbone = constructor(stem=stem, **settings)
+    backbone.head_width_cap = head_width_cap
+    return backbone

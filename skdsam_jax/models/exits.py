@@ -5,8 +5,9 @@ from typing import Any, Protocol
 import jax
 from flax import nnx
 
-from skdsam_jax.models.heads import BottleneckHead, SepConvHead
+from skdsam_jax.models.heads import BottleneckHead, SepConvHead, capped
 from skdsam_jax.models.layers import Dense, global_average_pool
+from skdsam_jax.options import ConfigError
 
 HEADS = ("sepconv", "bottleneck")
 
@@ -15,17 +16,19 @@ class Backbone(Protocol):
     """What exits ask of a backbone, which is an `nnx.Module`.
 
     Attributes:
-      width: its number of filters before any multiplication, 64 in an ordinary ResNet.
+      bottleneck_width: features within a bottleneck head, 128 in an ordinary ResNet.
       channels: features of each stage's output, shallow to deep.
       reductions: pixels of the input per pixel of each stage, along one side; each twice the last.
       preactivation: whether all stages but the last hand on raw sums, which heads then have to
         normalise and rectify; the last stage is always what the deepest exit pools.
+      head_width_cap: the most features within a head, or None.
     """
 
-    width: int
+    bottleneck_width: int
     channels: tuple[int, ...]
     reductions: tuple[int, ...]
     preactivation: bool
+    head_width_cap: int | None
 
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         """Maps images [batch, height, width, 3] to one feature map per stage."""
@@ -58,6 +61,8 @@ class ShallowExits(nnx.Module):
     Attributes:
       heads: of each shallow stage, its output -> features [batch, D].
       dense: of each shallow stage, features -> logits.
+      minimum_image_size: the smallest side of an image, in pixels, that the heads can take.
+      minimum_stage_size: that of the first stage.
     """
 
     def __init__(
@@ -71,11 +76,14 @@ class ShallowExits(nnx.Module):
     ) -> None:
         """Creates the exits.
 
+        The backbone's `head_width_cap` limits the features within heads and links; what they end
+        with, D features or a mask, stays as wide as it is.
+
         Args:
           backbone: the network they hang on; only its attributes are read.
           num_classes: the number of classes.
           head: "sepconv" (`SepConvHead`, of SKDSAM) or "bottleneck" (`BottleneckHead`, of BYOT and
-            PD-BYOT, twice as wide as the backbone's `width`).
+            PD-BYOT).
           links: whether SepConv heads mask their input with an `AttentionLink`.
           **settings: `dtype`, `param_dtype` and `rngs`.
 
@@ -86,17 +94,21 @@ class ShallowExits(nnx.Module):
             raise ValueError(f"head: takes one of {', '.join(HEADS)}, not {head!r}")
         settings_of_head = {"preactivation": backbone.preactivation, **settings}
         channels, deepest = backbone.channels, backbone.channels[-1]
+        cap = backbone.head_width_cap
         self.heads = nnx.List()
         for stage, reduction in enumerate(backbone.reductions[:-1]):
             if head == "sepconv":
-                built = SepConvHead(channels[stage:], link=links, **settings_of_head)
+                built = SepConvHead(channels[stage:], link=links, width_cap=cap, **settings_of_head)
             else:
+                width = capped(backbone.bottleneck_width, cap)
                 left = backbone.reductions[-1] // reduction
-                built = BottleneckHead(
-                    channels[stage], 2 * backbone.width, deepest, left, **settings_of_head
-                )
+                built = BottleneckHead(channels[stage], width, deepest, left, **settings_of_head)
             self.heads.append(built)
         self.dense = nnx.List(Dense(deepest, num_classes, **settings) for _ in self.heads)
+        # A SepConv takes any size; a bottleneck's kernel is as large as a pixel of the last stage.
+        first, *_, last = backbone.reductions
+        self.minimum_image_size = 1 if head == "sepconv" else last - first + 1
+        self.minimum_stage_size = 1 if head == "sepconv" else last // first
 
     def __call__(
         self, stages: tuple[jax.Array, ...], *, train: bool
@@ -110,7 +122,16 @@ class ShallowExits(nnx.Module):
         Returns:
           Pooled features [batch, D] and logits [batch, num_classes] of each shallow exit, shallow
           to deep, in at least float32.
+
+        Raises:
+          ConfigError: the images are smaller than `minimum_image_size`.
         """
+        if min(stages[0].shape[1:3]) < self.minimum_stage_size:
+            size = "x".join(map(str, stages[0].shape[1:3]))
+            raise ConfigError(
+                f"config.data.image_size: these heads take {self.minimum_image_size} pixels or "
+                f"more; the first stage has {size}, not {self.minimum_stage_size} a side"
+            )
         features = tuple(
             head(stage, train=train) for head, stage in zip(self.heads, stages[:-1], strict=True)
         )

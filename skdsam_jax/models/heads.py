@@ -26,21 +26,34 @@ from skdsam_jax.models.layers import (
 from skdsam_jax.models.operations import double
 
 
+def capped(features: int, cap: int | None) -> int:
+    """`features`, but at most `cap` of them if there is a cap."""
+    return features if cap is None else min(features, cap)
+
+
 class SepConv(nnx.Module):
     """Two depthwise-separable convolutions, the first with stride 2 (figure 4.6).
 
     Depthwise 3x3 stride 2, pointwise to the same width, BN, ReLU; depthwise 3x3, pointwise to the
-    new width, BN, ReLU.
+    new width, BN, ReLU. With a cap, the width between the two is at most that.
     """
 
-    def __init__(self, in_features: int, out_features: int, **settings: Any) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width_cap: int | None = None,
+        **settings: Any,
+    ) -> None:
         """Creates the unit; `settings` are `dtype`, `param_dtype` and `rngs`."""
+        widths = (in_features, capped(in_features, width_cap), out_features)
         self.depthwise = nnx.List(
-            DepthwiseConv(in_features, stride=stride, **settings) for stride in (2, 1)
+            DepthwiseConv(features, stride=stride, **settings)
+            for features, stride in zip(widths[:2], (2, 1), strict=True)
         )
         self.pointwise = nnx.List(
-            ConvNorm(in_features, features, 1, **settings)
-            for features in (in_features, out_features)
+            ConvNorm(shallow, deep, 1, **settings) for shallow, deep in itertools.pairwise(widths)
         )
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -59,10 +72,17 @@ class AttentionLink(nnx.Module):
     its way into the head; the backbone goes on with the unmasked output.
     """
 
-    def __init__(self, features: int, *, preactivation: bool, **settings: Any) -> None:
+    def __init__(
+        self,
+        features: int,
+        *,
+        preactivation: bool,
+        width_cap: int | None = None,
+        **settings: Any,
+    ) -> None:
         """Creates the link; `settings` are `dtype`, `param_dtype` and `rngs`."""
         self.preactivation = BatchNorm(features, **settings) if preactivation else None
-        self.sepconv = SepConv(features, features, **settings)
+        self.sepconv = SepConv(features, features, width_cap=width_cap, **settings)
         self.norm = BatchNorm(features, **settings)
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -81,7 +101,13 @@ class SepConvHead(nnx.Module):
     """
 
     def __init__(
-        self, channels: Sequence[int], *, preactivation: bool, link: bool = True, **settings: Any
+        self,
+        channels: Sequence[int],
+        *,
+        preactivation: bool,
+        link: bool = True,
+        width_cap: int | None = None,
+        **settings: Any,
     ) -> None:
         """Creates the head.
 
@@ -89,13 +115,17 @@ class SepConvHead(nnx.Module):
           channels: features of the stage it hangs on and of every deeper stage.
           preactivation: whether the stage hands on raw sums.
           link: whether to mask the input.
+          width_cap: the most features between the first and the last, in the link too; None: as
+            many as each stage has.
           **settings: `dtype`, `param_dtype` and `rngs`.
         """
-        kinds = {"preactivation": preactivation, **settings}
-        self.link = AttentionLink(channels[0], **kinds) if link else None
-        self.preactivation = BatchNorm(channels[0], **settings) if preactivation else None
+        first, *between, last = channels
+        widths = (first, *(capped(features, width_cap) for features in between), last)
+        units = {"width_cap": width_cap, **settings}
+        self.link = AttentionLink(first, preactivation=preactivation, **units) if link else None
+        self.preactivation = BatchNorm(first, **settings) if preactivation else None
         self.sepconvs = nnx.List(
-            SepConv(shallow, deep, **settings) for shallow, deep in itertools.pairwise(channels)
+            SepConv(shallow, deep, **units) for shallow, deep in itertools.pairwise(widths)
         )
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:

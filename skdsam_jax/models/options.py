@@ -2,12 +2,27 @@
 
 import dataclasses
 
+from skdsam_jax.models.stems import STEMS
 from skdsam_jax.options import option
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """`config.model`."""
+    """`config.model`; the arguments of `models.create_backbone`."""
 
     name: str = option("resnet18", "the backbone, a name of the table in `skdsam_jax.models`")
-    width: int = option(64, "channels of the first stage; the others are multiples", minimum=1)
+    width: int | None = option(
+        None,
+        "filters of the stem, of which all other widths are multiples; None: the backbone's own, "
+        "64, or 16 for wide residual networks",
+        minimum=1,
+    )
+    stem: str = option(
+        "small",
+        "first layers; small: one 3x3 convolution, for 32 or 64 pixels; imagenet: 7x7 and pooling, "
+        "a quarter of the size, for 224 pixels",
+        choices=STEMS,
+    )
+    head_width_cap: int | None = option(
+        None, "the most features within a shallow head; None: as the backbone asks", minimum=1
+    )

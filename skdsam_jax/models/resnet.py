@@ -1,9 +1,10 @@
-"""ResNet-18, 34 and 50 for small images.
+"""Post-activation residual networks: ResNet-18, 34 and 50, and the ResNeXts.
 
-He et al., https://arxiv.org/abs/1512.03385; blocks, widths and parameter counts of the usual
-adaptation to 32x32 pixels (thesis 4.1.4): one 3x3 convolution of stride 1 and no pooling in front.
+He et al., https://arxiv.org/abs/1512.03385, and Xie et al., https://arxiv.org/abs/1611.05431. With
+the small stem they are the usual adaptation to 32x32 pixels (thesis 4.1.4).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -13,6 +14,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.layers import ConvNorm
+from skdsam_jax.models.stems import Stem
+from skdsam_jax.options import ConfigError
 
 
 class ResidualBlock(nnx.Module):
@@ -69,30 +72,61 @@ class BasicBlock(ResidualBlock):
 
 
 class BottleneckBlock(ResidualBlock):
-    """1x1, 3x3 and 1x1 convolutions; the 3x3 one strides."""
+    """1x1, 3x3 and 1x1 convolutions; the 3x3 one strides, and has groups in a ResNeXt.
+
+    Attributes:
+      groups: of the 3x3 convolution.
+      group_width: features of each group in a block of width 64; those of others are in proportion.
+    """
 
     expansion = 4
+    groups: ClassVar[int] = 1
+    group_width: ClassVar[int] = 64
 
     def units(
         self, in_features: int, width: int, stride: int, settings: dict[str, Any]
     ) -> list[ConvNorm]:
         """The units of the branch."""
+        if width * self.group_width % 64:
+            step = 64 // math.gcd(64, self.group_width)
+            raise ConfigError(
+                f"config.model.width: {self.groups} groups of {self.group_width} at width 64 take "
+                f"a multiple of {step}, not {width}"
+            )
+        inner = self.groups * (width * self.group_width // 64)
         return [
-            ConvNorm(in_features, width, 1, **settings),
-            ConvNorm(width, width, 3, stride=stride, **settings),
-            ConvNorm(width, self.expansion * width, 1, **settings),
+            ConvNorm(in_features, inner, 1, **settings),
+            ConvNorm(inner, inner, 3, stride=stride, groups=self.groups, **settings),
+            ConvNorm(inner, self.expansion * width, 1, **settings),
         ]
 
 
+class Block32x4d(BottleneckBlock):
+    """The block of ResNeXt 32x4d."""
+
+    groups = 32
+    group_width = 4
+
+
+class Block8x64d(BottleneckBlock):
+    """The block of ResNeXt 8x64d."""
+
+    groups = 8
+    group_width = 64
+
+
 class ResNet(nnx.Module):
-    """A post-activation residual network of four stages, each half as wide and high as the last.
+    """A post-activation residual network; each stage has half the height and width of the last.
 
     Attributes:
-      width: filters of the stem; stage s, counted from 0, is built of blocks 2^s times as wide.
+      bottleneck_width: features within a bottleneck head, twice those of the stem.
       channels: features of each stage's output.
       reductions: pixels of the input per pixel of each stage, along one side.
       preactivation: False: stages end in a ReLU.
+      head_width_cap: the most features within a head, or None.
     """
+
+    head_width_cap: int | None = None
 
     def __init__(
         self,
@@ -100,6 +134,7 @@ class ResNet(nnx.Module):
         depths: Sequence[int],
         *,
         width: int = 64,
+        stem: str = "small",
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -109,18 +144,23 @@ class ResNet(nnx.Module):
         Args:
           block: the kind of block.
           depths: blocks per stage.
-          width: filters of the stem.
+          width: filters of the stem; stage s, counted from 0, has blocks 2^s times as wide.
+          stem: a name of `stems.STEMS`.
           dtype: what it computes in.
           param_dtype: what its parameters are kept in.
           rngs: initialises its parameters.
+
+        Raises:
+          ConfigError: the width cannot be shared out between a block's groups.
+          ValueError: no stem has that name.
         """
         settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
+        self.stem = Stem(width, stem, **settings)
         widths = [width * 2**stage for stage in range(len(depths))]
-        self.width = width
+        self.bottleneck_width = 2 * width
         self.channels = tuple(block.expansion * stage_width for stage_width in widths)
-        self.reductions = tuple(2**stage for stage in range(len(depths)))
+        self.reductions = tuple(self.stem.reduction * 2**stage for stage in range(len(depths)))
         self.preactivation = False
-        self.stem = ConvNorm(3, width, 3, **settings)
         self.stages = nnx.List()
         in_features = width
         for stage, (depth, stage_width) in enumerate(zip(depths, widths, strict=True)):
@@ -135,13 +175,13 @@ class ResNet(nnx.Module):
         """The output of every stage.
 
         Args:
-          images: [batch, height, width, 3], at least `reductions[-1]` pixels each way.
+          images: [batch, height, width, 3].
           train: normalise by the batch and update the running averages.
 
         Returns:
           For each stage [batch, height / reduction, width / reduction, channels], rounded up.
         """
-        features = nnx.relu(self.stem(images, train=train))
+        features = self.stem(images, train=train)
         outputs = []
         for blocks in self.stages:
             for block in blocks:

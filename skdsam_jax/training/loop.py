@@ -252,8 +252,10 @@ def _greeting(trainer: Trainer, step: int) -> str:
     sizes = f"{len(dataset.train.labels)} training and {len(dataset.test.labels)} test images"
     where = f"{trainer.mesh.size} {trainer.mesh.devices.flat[0].device_kind} device(s)"
     start = f", resuming at step {step}" if step else ""
+    model = experiment.model
+    width = "" if model.width is None else f" width {model.width}"
     return (
-        f"{experiment.method.name}, {experiment.model.name} width {experiment.model.width}, "
+        f"{experiment.method.name}, {model.name}{width}, "
         f"{dataset.name} ({sizes}), {trainer.parameter_count:,} parameters, on {where}{start}"
     )
 

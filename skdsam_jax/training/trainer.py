@@ -1,5 +1,6 @@
 """An experiment compiled for some devices: what the loop calls."""
 
+import dataclasses
 import functools
 from typing import Any
 
@@ -35,7 +36,7 @@ _STEPS_PER_DISPATCH = 100
 def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
     """The network and loss of an experiment."""
     settings = compute_types(experiment.training) | {"rngs": rngs}
-    backbone = create_backbone(experiment.model.name, width=experiment.model.width, **settings)
+    backbone = create_backbone(**dataclasses.asdict(experiment.model), **settings)
     return create_method(experiment.method, backbone, num_classes, **settings)
 
 
@@ -133,7 +134,7 @@ class Trainer:
     def _compile(self) -> None:
         """Defines what runs on the devices; each function compiles when it is first called."""
         experiment, network, optimizer = self.experiment, self._network, self._optimizer
-        options, data = experiment.training, experiment.data
+        options, classes = experiment.training, self.dataset.num_classes
         look = {
             "mean": self.dataset.mean,
             "std": self.dataset.std,
@@ -154,8 +155,8 @@ class Trainer:
                 seed=seed,
                 epoch=epoch,
                 step=position,
-                crop_padding=data.crop_padding,
-                flip=data.flip,
+                options=experiment.data,
+                num_classes=classes,
                 **look,
             )
 

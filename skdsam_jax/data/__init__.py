@@ -7,12 +7,12 @@ Importing this package imports neither JAX nor TensorFlow nor TFDS; what runs on
 import dataclasses
 
 from skdsam_jax.data.catalogue import DATASETS
-from skdsam_jax.data.dataset import Dataset, Split
+from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
 from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.splits import stratified_choice
 from skdsam_jax.options import ConfigError, known
 
-__all__ = ["DATASETS", "DataOptions", "Dataset", "Split", "load_dataset"]
+__all__ = ["DATASETS", "DataOptions", "Dataset", "EncodedSplit", "Split", "load_dataset"]
 
 # Second words of the seeds, so that the two choices are independent of each other.
 _VALIDATION, _SUBSET = 0, 1
@@ -29,7 +29,7 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
       seed: decides, with nothing else, which examples are held out and which are trained on.
 
     Returns:
-      The dataset, as NumPy arrays.
+      The dataset, as NumPy arrays or, when streaming, as encoded pictures.
 
     Raises:
       ConfigError: an unknown set, data that is missing or damaged, or more examples asked for
@@ -39,7 +39,14 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
         raise ConfigError(
             f"config.data.name: unknown value {options.name!r}; {known(options.name, DATASETS)}"
         )
-    dataset = DATASETS[options.name](options.data_dir, options.image_size)
+    if options.test_fraction is not None and options.name != "folder":
+        raise ConfigError("config.data.test_fraction: only for config.data.name=folder")
+    if options.pipeline == "streaming" and options.crop_padding:
+        raise ConfigError(
+            "config.data.crop_padding: takes 0 when streaming, which crops at random already; "
+            f"not {options.crop_padding}"
+        )
+    dataset = DATASETS[options.name](options)
     side = min(dataset.image_shape[:2])
     if options.crop_padding >= side:
         raise ConfigError(

@@ -1,6 +1,7 @@
-"""What every set of images is turned into: NumPy arrays, checked once."""
+"""What every set of images is turned into: arrays, or encoded pictures read when needed."""
 
 import dataclasses
+from typing import Protocol
 
 import numpy as np
 
@@ -22,9 +23,65 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        return self.images.shape[1:]
+
     def take(self, indices: np.ndarray) -> "Split":
         """The examples at `indices`, in that order."""
         return Split(self.images[indices], self.labels[indices])
+
+
+class Records(Protocol):
+    """Encoded, labelled pictures on a disk; copies that are sent to other processes are small."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 [examples]; may have to read the whole set."""
+
+    def __len__(self) -> int:
+        """The number of examples."""
+
+    def read(self, index: int) -> tuple[bytes, int]:
+        """The encoded picture and the label of an example."""
+
+    def describe(self, index: int) -> str:
+        """Says which picture an example is, for an error."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class EncodedSplit:
+    """Labelled pictures of any size that are decoded when they are needed.
+
+    Attributes:
+      records: where they are.
+      side: height and width in pixels of what is made of them.
+      indices: int [examples], which of the records these are; None: all.
+    """
+
+    records: Records
+    side: int
+    indices: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.records if self.indices is None else self.indices)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int32 [examples]."""
+        labels = self.records.labels
+        return labels if self.indices is None else labels[self.indices]
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of what is made of every picture."""
+        return self.side, self.side, 3
+
+    def take(self, indices: np.ndarray) -> "EncodedSplit":
+        """The examples at `indices`, in that order."""
+        chosen = indices if self.indices is None else self.indices[indices]
+        return dataclasses.replace(self, indices=chosen)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,15 +106,18 @@ class Dataset:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    train: Split
-    validation: Split | None
-    test: Split
+    train: Split | EncodedSplit
+    validation: Split | EncodedSplit | None
+    test: Split | EncodedSplit
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):
             split = getattr(self, name)
-            if split is not None:
-                self._check(split, f"dataset {self.name}, split {name}")
+            where = f"dataset {self.name}, split {name}"
+            if isinstance(split, Split):
+                self._check(split, where)
+            elif split is not None and len(split) == 0:
+                raise ConfigError(f"{where}: has no examples")
 
     @property
     def num_classes(self) -> int:
@@ -67,7 +127,7 @@ class Dataset:
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of every image."""
-        return self.train.images.shape[1:]
+        return self.train.image_shape
 
     def _check(self, split: Split, where: str) -> None:
         images, labels = split.images, split.labels

@@ -4,16 +4,22 @@
 "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998).
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from skdsam_jax.data.dataset import Dataset, Split
 from skdsam_jax.data.resize import resize
+from skdsam_jax.options import ConfigError
+
+if TYPE_CHECKING:
+    from skdsam_jax.data.options import DataOptions
 
 # Four stages halve the image three times; 8x8 would leave the deepest a single pixel.
 _OWN_SIZE = 16
 
 
-def load_digits(data_dir: str | None, image_size: int | None) -> Dataset:
+def load_digits(options: "DataOptions") -> Dataset:
     """Loads scikit-learn's digits.
 
     Grey levels 0..16 become 0..255 and are repeated over three channels; the images are enlarged
@@ -21,19 +27,23 @@ def load_digits(data_dir: str | None, image_size: int | None) -> Dataset:
     for testing, always the same.
 
     Args:
-      data_dir: not read, the images come with scikit-learn.
-      image_size: side in pixels; None: 16.
+      options: of them only `image_size` counts, the side in pixels; None: 16.
 
     Returns:
       The dataset; its mean and std are those of the training split.
+
+    Raises:
+      ConfigError: the digits were to be streamed.
     """
+    if options.pipeline == "streaming":
+        raise ConfigError("config.data.pipeline: digits are resident, there is nothing to stream")
     # scikit-learn takes a second to import, and only this set needs it.
     from sklearn import datasets
 
     bunch = datasets.load_digits()
     labels = bunch.target.astype(np.int32)
     grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
-    images = np.repeat(resize(grey, image_size or _OWN_SIZE), 3, axis=3)
+    images = np.repeat(resize(grey, options.image_size or _OWN_SIZE), 3, axis=3)
     is_test = np.zeros(len(labels), bool)
     for label in range(10):
         is_test[np.flatnonzero(labels == label)[4::5]] = True

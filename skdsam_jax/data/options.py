@@ -18,13 +18,31 @@ class DataOptions:
     data_dir: str | None = option(
         None,
         "folder with prepared TFDS sets; None: $TFDS_DATA_DIR, or else ~/tensorflow_datasets "
-        "(digits is embedded and reads no folder)",
+        "(digits is embedded and reads no folder); with name=folder, the folder of your images",
     )
     image_size: int | None = option(
         None,
-        "side in pixels to which images are resized; None: the set's own, 32 for CIFAR and, "
-        "enlarged from 8, 16 for digits",
+        "side in pixels to which images are resized; None: the set's own, 32 for CIFAR, 64 for "
+        "Tiny ImageNet and, enlarged from 8, 16 for digits; 224 when streaming",
         minimum=8,
+    )
+    pipeline: str = option(
+        "resident",
+        "resident: decoded once and kept on the device; streaming: photographs decoded anew in "
+        "every epoch by worker processes, each a random crop, resized",
+        choices=("resident", "streaming"),
+    )
+    workers: int | None = option(
+        None,
+        "processes that decode when streaming; 0: none but training's own; None: one per core. "
+        "They change no number of a run",
+        minimum=0,
+    )
+    test_fraction: float | None = option(
+        None,
+        "part of every class that is kept for testing, where name=folder has no train and test",
+        above=0.0,
+        below=1.0,
     )
     validation_fraction: float = option(
         0.0,

@@ -1,6 +1,7 @@
 """Downloads and prepares a set: `python -m skdsam_jax.data.prepare cifar100 --data_dir DIR`.
 
-TFDS needs TensorFlow for this, and for this only; it is the extra `prepare`.
+TFDS needs TensorFlow for this, and for this only; it is the extra `prepare`. Tiny ImageNet,
+Stanford 40 Actions and MIT Indoor 67 have builders in `skdsam_jax.data.builders` that do without.
 """
 
 import argparse
@@ -14,7 +15,8 @@ import sys
 import tempfile
 
 from skdsam_jax.data.catalogue import DATASETS
-from skdsam_jax.data.prepared import PreparedSet, data_folder, find_prepared
+from skdsam_jax.data.prepared import PreparedSet
+from skdsam_jax.data.prepared_folders import data_folder, find_prepared, split_sizes
 from skdsam_jax.options import ConfigError, known
 
 # TFDS's own 10 retries, each waiting twice as long, keep a machine without network for 200 s.
@@ -30,17 +32,40 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--data_dir", help="where to; $TFDS_DATA_DIR or ~/tensorflow_datasets when not given"
     )
+    parser.add_argument(
+        "--manual_dir",
+        type=pathlib.Path,
+        help="take the archives from here, named as at their official addresses; no download",
+    )
+    parser.add_argument(
+        "--allow_partial",
+        action="store_true",
+        help=f"take archives that hold only a part of the set (of {', '.join(_own_names())})",
+    )
     parsed = parser.parse_args(arguments)
     try:
-        folder = prepare(parsed.name, data_folder(parsed.data_dir))
+        folder = prepare(
+            parsed.name,
+            data_folder(parsed.data_dir),
+            manual_dir=parsed.manual_dir,
+            allow_partial=parsed.allow_partial,
+        )
+        sizes = split_sizes(folder)
     except ConfigError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.exit("error: interrupted, nothing was prepared")
-    print(f"{parsed.name} is prepared in {folder}")
+    counts = ", ".join(f"{size:,} images in split {split}" for split, size in sizes.items())
+    print(f"{parsed.name} is prepared in {folder}: {counts}")
 
 
-def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
+def prepare(
+    name: str,
+    root: pathlib.Path,
+    *,
+    manual_dir: pathlib.Path | None = None,
+    allow_partial: bool = False,
+) -> pathlib.Path:
     """Downloads a set and prepares it as `array_record`.
 
     Everything happens in a temporary folder inside `root`; the finished set is renamed into place,
@@ -49,20 +74,28 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
     Args:
       name: of the set in `DATASETS`.
       root: the folder of prepared sets; made where it is missing.
+      manual_dir: the folder of archives that are already there; None: they are downloaded.
+      allow_partial: take archives that hold only a part of the set.
 
     Returns:
       The folder of the prepared set.
 
     Raises:
-      ConfigError: the set is unknown or needs no preparation, TensorFlow is not installed, or
-        downloading, preparing or writing failed.
+      ConfigError: the set is unknown or needs no preparation, TensorFlow is needed and not
+        installed, the archives do not hold what they should, or downloading, preparing or writing
+        failed.
     """
     if name not in _names():
         raise ConfigError(f"{name}: not a set to prepare; {known(name, _names())}")
+    if allow_partial and name not in _own_names():
+        raise ConfigError(f"--allow_partial: only for {', '.join(_own_names())}, not {name}")
+    # Of an empty folder TFDS makes nothing, and would download.
+    if manual_dir is not None and not (manual_dir.is_dir() and any(manual_dir.iterdir())):
+        raise ConfigError(f"--manual_dir: no files in {manual_dir}")
     folder = find_prepared(name, root)
     if folder is not None:
         return folder
-    if importlib.util.find_spec("tensorflow") is None:
+    if DATASETS[name].needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
         raise ConfigError(
             f"preparing {name} needs TensorFlow; run: pip install 'skdsam_jax[prepare]'"
         )
@@ -70,12 +103,18 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=root) as temporary:
-            folder = _download_and_prepare(name, pathlib.Path(temporary), root)
+            arguments = {"allow_partial": True} if allow_partial else {}
+            folder = _download_and_prepare(
+                name, pathlib.Path(temporary), root, manual_dir, arguments
+            )
         made.clear()
         return folder
     # TFDS passes on whatever the network, the archive or the disk raised.
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        reason = (
+            str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        )
+        reason = " ".join(reason.split())
         raise ConfigError(f"preparing {name} in {root} failed: {reason}") from error
     finally:
         for path in made:
@@ -83,24 +122,34 @@ def prepare(name: str, root: pathlib.Path) -> pathlib.Path:
                 path.rmdir()
 
 
-def _download_and_prepare(name: str, temporary: pathlib.Path, root: pathlib.Path) -> pathlib.Path:
+def _download_and_prepare(
+    name: str,
+    temporary: pathlib.Path,
+    root: pathlib.Path,
+    manual_dir: pathlib.Path | None,
+    arguments: dict[str, bool],
+) -> pathlib.Path:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow would take the memory of every GPU it sees, and training needs it.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     import tensorflow_datasets as tfds
     from tensorflow_datasets.core.download import downloader
 
+    import skdsam_jax.data.builders  # noqa: F401 - registers ours
+
     downloader.MAX_RETRIES = _DOWNLOAD_RETRIES
     # It would log each retry; the error that ends them says as much.
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
-    builder = tfds.builder(name, data_dir=temporary)
+    builder = tfds.builder(name, data_dir=temporary, **arguments)
     # TFDS prints that the data lies in what is only our temporary folder.
     with contextlib.redirect_stdout(io.StringIO()):
         builder.download_and_prepare(
             download_dir=temporary / "downloads",
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            download_config=tfds.download.DownloadConfig(
+                manual_dir=manual_dir, try_download_gcs=False
+            ),
             file_format="array_record",
         )
     prepared = pathlib.Path(builder.data_dir)
@@ -117,6 +166,10 @@ def _download_and_prepare(name: str, temporary: pathlib.Path, root: pathlib.Path
 
 def _names() -> list[str]:
     return [name for name, loader in DATASETS.items() if isinstance(loader, PreparedSet)]
+
+
+def _own_names() -> list[str]:
+    return [name for name in _names() if not DATASETS[name].needs_tensorflow]
 
 
 if __name__ == "__main__":

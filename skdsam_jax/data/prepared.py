@@ -1,77 +1,137 @@
-"""Sets that TFDS has prepared, found and read without TensorFlow.
+"""Sets that TFDS has prepared, read without TensorFlow.
 
-The folders are those of TFDS, `<data_dir>/<name>/<version>`, with records in `array_record`
-format. Finding them and reading the cache of decoded images needs no TFDS either.
+Reading the cache of decoded images needs no TFDS either.
 """
 
 import dataclasses
-import hashlib
 import importlib.util
-import io
-import json
 import logging
-import os
 import pathlib
-import re
 import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from skdsam_jax.data.cache import load_or_make
-from skdsam_jax.data.dataset import Dataset, Split
+from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
+from skdsam_jax.data.pictures import PictureError, central_box, crop, open_picture, pixels
+from skdsam_jax.data.prepared_folders import (
+    data_folder,
+    find_prepared,
+    fingerprint,
+    prepare_command,
+    split_sizes,
+    whole_sizes,
+)
+from skdsam_jax.data.prepared_records import PreparedRecords
 from skdsam_jax.data.resize import resize
 from skdsam_jax.options import ConfigError
 
+if TYPE_CHECKING:
+    from skdsam_jax.data.options import DataOptions
+
 _log = logging.getLogger(__name__)
 
-# Part of a cache entry's name: a change to `_decode` is a new number.
-_DECODED_FORMAT = 1
+# Side in pixels of what is made of a photograph, where nothing else is asked for.
+STREAMED_SIDE = 224
 
-# One by one, records take half as long again to read.
-_READ_AT_ONCE = 1000
+# Part of a cache entry's name: a change to `_decode` is a new number.
+_DECODED_FORMAT = 2
 
 
 @dataclasses.dataclass(frozen=True)
 class PreparedSet:
-    """A loader for a set of TFDS with features "image" and "label", splits "train" and "test".
+    """A loader for a set of TFDS with features "image" and "label" and a split "train".
 
     Attributes:
       name: of the set in TFDS.
       mean: per channel, of training pixels scaled to [0, 1].
       std: per channel, of training pixels scaled to [0, 1].
+      needs_tensorflow: to be prepared; sets with a builder of ours do not.
+      one_size: whether all images are of one size.
+      test_split: what TFDS calls the split that is tested on.
+      streaming_only: whether the set is too large to be decoded into memory.
     """
 
     name: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    needs_tensorflow: bool = True
+    one_size: bool = True
+    test_split: str = "test"
+    streaming_only: bool = False
 
-    def __call__(self, data_dir: str | None, image_size: int | None) -> Dataset:
+    def __call__(self, options: "DataOptions") -> Dataset:
         """Loads the set, prepared first where that is possible and needed.
 
+        Resident images of many sizes are shrunk to `image_size` on their shorter side and cut to
+        their central square.
+
         Args:
-          data_dir: the folder of prepared sets; None: the default of `data_folder`.
-          image_size: side in pixels to which images are resized; None: as they are.
+          options: its fields `data_dir`, `image_size` and `pipeline` count.
 
         Returns:
-          The dataset, without a validation split.
+          The dataset, without a validation split. One of which only a part was prepared says so in
+          its name and in the log.
 
         Raises:
-          ConfigError: `data_dir` is no folder, the set is not prepared in it and cannot be, or
-            what is there cannot be read.
+          ConfigError: `data_dir` is no folder, the set is not prepared in it and cannot be, what
+            is there cannot be read, or the set cannot be resident as asked for.
         """
+        self._check(options)
+        folder = self._find(options.data_dir)
+        if options.pipeline == "streaming":
+            dataset = self._stream(folder, options.image_size or STREAMED_SIDE)
+        else:
+            dataset = self._load(folder, options.image_size)
+        return self._marked(dataset, folder)
+
+    def _check(self, options: "DataOptions") -> None:
+        if options.pipeline == "streaming":
+            return
+        if self.streaming_only:
+            raise ConfigError(
+                f"config.data.pipeline: {self.name} is too large to be resident; "
+                "takes streaming for it"
+            )
+        if not self.one_size and options.image_size is None:
+            raise ConfigError(
+                f"config.data.image_size: must be set for {self.name}, whose images are of many "
+                "sizes, unless config.data.pipeline is streaming"
+            )
+
+    def _find(self, data_dir: str | None) -> pathlib.Path:
         root = data_folder(data_dir)
         if data_dir is not None and not root.is_dir():
             raise ConfigError(f"config.data.data_dir: no such folder: {root}")
         folder = find_prepared(self.name, root)
         if folder is None:
-            _prepare(self.name, root)
+            self._prepare(root)
             folder = find_prepared(self.name, root)
+        return folder
+
+    def _stream(self, folder: pathlib.Path, side: int) -> Dataset:
+        records = {name: PreparedRecords(folder, name) for name in ("train", self.test_split)}
+        return Dataset(
+            name=self.name,
+            class_names=records["train"].class_names,
+            mean=self.mean,
+            std=self.std,
+            train=EncodedSplit(records["train"], side),
+            validation=None,
+            test=EncodedSplit(records[self.test_split], side),
+        )
+
+    def _load(self, folder: pathlib.Path, image_size: int | None) -> Dataset:
+        side = None if self.one_size else image_size
+        identity = fingerprint(folder, _DECODED_FORMAT, side)
         dataset = load_or_make(
-            _cache_entry(self.name, folder), lambda: _decode(folder), self._build
+            f"{self.name}-{folder.name}-{identity}.npz",
+            lambda: self._decode(folder, side),
+            self._build,
         )
         if image_size is None:
             return dataset
@@ -92,109 +152,53 @@ class PreparedSet:
             test=Split(arrays["test_images"], arrays["test_labels"]),
         )
 
+    def _decode(self, folder: pathlib.Path, side: int | None) -> dict[str, np.ndarray]:
+        arrays = {"class_names": np.array(PreparedRecords(folder, "train").class_names)}
+        for split, name in (("train", "train"), ("test", self.test_split)):
+            records = PreparedRecords(folder, name)
+            images, labels = None, np.empty(len(records), np.int32)
+            for index, (encoded, label) in enumerate(records):
+                try:
+                    picture = open_picture(encoded)
+                    image = (
+                        pixels(picture)
+                        if side is None
+                        else crop(picture, central_box(picture.size), side)
+                    )
+                    if images is None:
+                        images = np.empty((len(records), *image.shape), np.uint8)
+                    images[index], labels[index] = image, label
+                except (PictureError, ValueError) as error:
+                    raise ConfigError(f"{records.describe(index)} {error}") from error
+            arrays[f"{split}_images"], arrays[f"{split}_labels"] = images, labels
+        return arrays
 
-def data_folder(data_dir: str | None) -> pathlib.Path:
-    """The folder of prepared sets: `data_dir`, `$TFDS_DATA_DIR`, or TFDS's own default."""
-    chosen = data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return pathlib.Path(chosen).expanduser().absolute()
-
-
-def find_prepared(name: str, root: pathlib.Path) -> pathlib.Path | None:
-    """Finds the newest version of a set prepared as `array_record`.
-
-    Args:
-      name: of the set in TFDS.
-      root: the folder of prepared sets.
-
-    Returns:
-      The folder of that version, or None where the set is not prepared.
-
-    Raises:
-      ConfigError: the set is there only in other file formats, or its description is damaged.
-    """
-    others = set()
-    for folder in sorted((root / name).glob("*"), key=_version, reverse=True):
-        description = folder / "dataset_info.json"
-        if not _version(folder) or not description.is_file():
-            continue
-        try:
-            info = json.loads(description.read_bytes())
-            formats = {info.get("fileFormat", "tfrecord"), *info.get("alternativeFileFormats", ())}
-        except (OSError, ValueError, AttributeError, TypeError) as error:
-            raise ConfigError(f"{description}: cannot be read ({error})") from error
-        if "array_record" in formats:
-            return folder
-        others |= formats
-    if others:
-        raise ConfigError(
-            f"{root / name}: holds {name} only as {', '.join(sorted(others))}, but array_record "
-            f"is needed; prepare it into another folder: {_command(name, 'ANOTHER_FOLDER')}"
+    def _marked(self, dataset: Dataset, folder: pathlib.Path) -> Dataset:
+        whole = whole_sizes(folder)
+        if whole is None:
+            return dataset
+        sizes = split_sizes(folder)
+        counts = " and ".join(
+            f"{sizes[split]:,} of {size:,} {split} images" for split, size in whole.items()
         )
-    return None
+        _log.warning("%s: only a part of %s: %s", folder, self.name, counts)
+        return dataclasses.replace(dataset, name=f"{self.name} (partial)")
 
-
-def _version(folder: pathlib.Path) -> tuple[int, ...]:
-    """The numbers in the name of a version's folder; empty where it is no version."""
-    match = re.fullmatch(r"(\d+)\.(\d+)\.(\d+)", folder.name)
-    return tuple(map(int, match.groups())) if match else ()
-
-
-def _command(name: str, root: pathlib.Path | str) -> str:
-    """What a user types to prepare a set."""
-    return f"python -m skdsam_jax.data.prepare {name} --data_dir {shlex.quote(str(root))}"
-
-
-def _prepare(name: str, root: pathlib.Path) -> None:
-    """Prepares a set in another process, so that TensorFlow never enters this one."""
-    if importlib.util.find_spec("tensorflow") is None:
-        raise ConfigError(
-            f"config.data.name: {name} is not prepared in {root}; run: "
-            f"pip install 'skdsam_jax[prepare]' && {_command(name, root)}"
+    def _prepare(self, root: pathlib.Path) -> None:
+        """Prepares the set in another process, so that TensorFlow never enters this one."""
+        name, command = self.name, prepare_command(self.name, root)
+        if self.needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
+            raise ConfigError(
+                f"config.data.name: {name} is not prepared in {root}; run: "
+                f"pip install 'skdsam_jax[prepare]' && {command}"
+            )
+        _log.warning("%s is not prepared; downloading and preparing it in %s", name, root)
+        result = subprocess.run(
+            [sys.executable, *shlex.split(command)[1:]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
         )
-    _log.warning("%s is not prepared; downloading and preparing it in %s", name, root)
-    command = [sys.executable, *shlex.split(_command(name, root))[1:]]
-    result = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    if result.returncode:
-        *_, reason = f"exit code {result.returncode}", *result.stderr.strip().splitlines()
-        raise ConfigError(f"config.data.name: {reason.removeprefix('error: ')}")
-
-
-def _cache_entry(name: str, folder: pathlib.Path) -> str:
-    """A file name that changes with the folder and with every file in it."""
-    files = sorted(
-        (file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in folder.iterdir()
-    )
-    identity = json.dumps([_DECODED_FORMAT, str(folder.resolve()), files])
-    return f"{name}-{folder.name}-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.npz"
-
-
-def _decode(folder: pathlib.Path) -> dict[str, np.ndarray]:
-    # TFDS takes most of a second to import, and the cache does without.
-    import tensorflow_datasets as tfds
-
-    try:
-        builder = tfds.builder_from_directory(folder)
-        names = builder.info.features["label"].names
-        arrays = {"class_names": np.array(names)}
-        for split in ("train", "test"):
-            # TFDS would decode too, more slowly, and would ask for OpenCV in the log.
-            source = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
-            images, labels = [], []
-            for start in range(0, len(source), _READ_AT_ONCE):
-                indices = range(start, min(start + _READ_AT_ONCE, len(source)))
-                for example in source.__getitems__(indices):
-                    images.append(_pixels(example["image"]))
-                    labels.append(example["label"])
-            arrays[f"{split}_images"] = np.stack(images)
-            arrays[f"{split}_labels"] = np.array(labels, np.int32)
-    # Whatever TFDS, ArrayRecord or Pillow raise, the user's remedy is the same.
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ConfigError(
-            f"{folder}: cannot be read ({reason}); delete the folder and prepare it again"
-        ) from error
-    return arrays
-
-
-def _pixels(encoded: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+        if result.returncode:
+            *_, reason = f"exit code {result.returncode}", *result.stderr.strip().splitlines()
+            raise ConfigError(f"config.data.name: {reason.removeprefix('error: ')}")

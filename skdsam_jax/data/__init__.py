@@ -48,11 +48,12 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
         )
     dataset = DATASETS[options.name](options)
     side = min(dataset.image_shape[:2])
-    if options.crop_padding >= side:
-        raise ConfigError(
-            f"config.data.crop_padding: takes less than the image size {side}, "
-            f"not {options.crop_padding}"
-        )
+    for name in ("crop_padding", "cutout_size"):
+        value = getattr(options, name)
+        if value is not None and value >= side:
+            raise ConfigError(
+                f"config.data.{name}: takes less than the image size {side}, not {value}"
+            )
     if options.validation_fraction > 0:
         dataset = _hold_out(dataset, options.validation_fraction, seed)
     if options.train_examples is not None:

@@ -12,28 +12,30 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def random_crop(key: jax.Array, images: jax.Array, padding: int) -> jax.Array:
-    """Pads with zeros and crops back to size at random places.
+def random_crop(key: jax.Array, images: jax.Array, padding: int, fill: int = 0) -> jax.Array:
+    """Pads with a grey level and crops back to size at random places.
 
     Args:
       key: decides the places; row and column are uniform on 0..2 padding, independently.
       images: [batch, height, width, channels].
       padding: in pixels on each of the four sides.
+      fill: the level of padded pixels.
 
     Returns:
       Images of the same shape and dtype.
     """
     offsets = jax.random.randint(key, (len(images), 2), 0, 2 * padding + 1, jnp.int32)
-    return crop(images, offsets, padding)
+    return crop(images, offsets, padding, fill)
 
 
-def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
-    """Pads with zeros and crops back to size at given places.
+def crop(images: jax.Array, offsets: jax.Array, padding: int, fill: int = 0) -> jax.Array:
+    """Pads with a grey level and crops back to size at given places.
 
     Args:
       images: [batch, height, width, channels].
       offsets: int [batch, 2], row and column of the crop's corner in the padded image.
       padding: in pixels on each of the four sides.
+      fill: the level of padded pixels.
 
     Returns:
       Images of the same shape and dtype.
@@ -47,7 +49,7 @@ def crop(images: jax.Array, offsets: jax.Array, padding: int) -> jax.Array:
     # indexes the batch makes XLA collect the whole batch on every device.
     cropped = jnp.take_along_axis(images, rows.clip(0, height - 1), axis=1)
     cropped = jnp.take_along_axis(cropped, columns.clip(0, width - 1), axis=2)
-    return jnp.where(inside, cropped, jnp.zeros_like(cropped))
+    return jnp.where(inside, cropped, jnp.asarray(fill, images.dtype))
 
 
 def random_flip(key: jax.Array, images: jax.Array) -> jax.Array:
@@ -76,6 +78,46 @@ def flip(images: jax.Array, mirrored: jax.Array) -> jax.Array:
       Images of the same shape and dtype.
     """
     return jnp.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
+
+
+def random_cutout(key: jax.Array, images: jax.Array, size: int) -> jax.Array:
+    """Sets one square of each image to zero: Cutout (DeVries and Taylor, arXiv:1708.04552).
+
+    Before normalisation zero is black, after it the mean.
+
+    Args:
+      key: decides the squares' centres, uniform over all pixels.
+      images: [batch, height, width, channels].
+      size: side of the square in pixels; what reaches over the border is clipped.
+
+    Returns:
+      Images of the same shape and dtype.
+    """
+    rows_key, columns_key = jax.random.split(key)
+    batch, height, width, _ = images.shape
+    rows = jax.random.randint(rows_key, (batch,), 0, height, jnp.int32)
+    columns = jax.random.randint(columns_key, (batch,), 0, width, jnp.int32)
+    return cutout(images, jnp.stack([rows, columns], axis=1), size)
+
+
+def cutout(images: jax.Array, centres: jax.Array, size: int) -> jax.Array:
+    """Sets one square of each image to zero at given places.
+
+    Args:
+      images: [batch, height, width, channels].
+      centres: int [batch, 2], row and column; of an even square, the lower right of the four
+        pixels around its centre.
+      size: side of the square in pixels.
+
+    Returns:
+      Images of the same shape and dtype.
+    """
+    height, width = images.shape[1:3]
+    corner = (centres - size // 2).reshape(-1, 2, 1, 1, 1)
+    rows = jnp.arange(height, dtype=jnp.int32).reshape(1, -1, 1, 1) - corner[:, 0]
+    columns = jnp.arange(width, dtype=jnp.int32).reshape(1, 1, -1, 1) - corner[:, 1]
+    inside = (rows >= 0) & (rows < size) & (columns >= 0) & (columns < size)
+    return jnp.where(inside, jnp.zeros_like(images), images)
 
 
 def normalize(

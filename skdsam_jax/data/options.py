@@ -3,15 +3,19 @@
 import dataclasses
 
 from skdsam_jax.data.catalogue import DATASETS
-from skdsam_jax.options import option
+from skdsam_jax.options import ConfigError, option
 
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
     """Settings of the data; `skdsam_jax.data.load_dataset` takes them.
 
-    The crop pads with black pixels, that is zeros before normalisation, as `RandomCrop` followed
-    by `Normalize` does in torchvision.
+    A padded crop of black pixels pads with zeros before normalisation, as `RandomCrop` followed
+    by `Normalize` does in torchvision. `skdsam_jax.data.distort` says in which order training
+    distorts its images.
+
+    Raises:
+      ConfigError: two settings contradict each other.
     """
 
     name: str = option("digits", "which set of images", choices=tuple(sorted(DATASETS)))
@@ -56,7 +60,35 @@ class DataOptions:
         "validation split leaves",
         minimum=1,
     )
+    crop: str = option(
+        "padded",
+        "padded: pad and crop back to size; resized: crop 8 % to 100 % of the area and resize",
+        choices=("padded", "resized"),
+    )
     crop_padding: int = option(
-        4, "black pixels added on each side before a random crop; 0: no crop", minimum=0
+        4, "pixels added on each side before a padded crop; 0: no padded crop", minimum=0
+    )
+    crop_fill: int = option(
+        0, "level of the pixels that a padded crop adds: 0 black, 128 grey", minimum=0, maximum=255
     )
     flip: bool = option(True, "mirror half of the training images left to right, at random")
+    autoaugment: bool = option(False, "apply AutoAugment's policy for CIFAR-10")
+    cutout: str = option(
+        "none",
+        "fill a random square of each image with black or with the mean",
+        choices=("none", "black", "mean"),
+    )
+    cutout_size: int | None = option(
+        None, "side of that square in pixels; None: half the image side", minimum=1
+    )
+    mixup_alpha: float = option(
+        0.0,
+        "mix pairs of images and of labels in the ratio Beta(alpha, alpha); 0: no Mixup",
+        minimum=0,
+    )
+
+    def __post_init__(self) -> None:
+        if self.cutout_size is not None and self.cutout == "none":
+            raise ConfigError(
+                "config.data.cutout_size: takes effect only with config.data.cutout black or mean"
+            )

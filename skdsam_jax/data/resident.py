@@ -16,7 +16,9 @@ import numpy as np
 
 from skdsam_jax.data import augment
 from skdsam_jax.data.dataset import Split
+from skdsam_jax.data.distort import distort
 from skdsam_jax.data.keys import Stream, stream_key
+from skdsam_jax.data.options import DataOptions
 from skdsam_jax.options import ConfigError
 
 
@@ -37,7 +39,7 @@ class Batch(NamedTuple):
 
     Attributes:
       images: normalised, floating [batch, height, width, channels].
-      labels: int32 [batch].
+      labels: int32 [batch], or after Mixup float32 probabilities [batch, classes].
       indices: int32 [batch], which examples of the split these are.
     """
 
@@ -106,15 +108,13 @@ def training_batch(
     seed: int | jax.Array,
     epoch: int | jax.Array,
     step: int | jax.Array,
+    options: DataOptions,
     mean: Sequence[float],
     std: Sequence[float],
-    crop_padding: int,
-    flip: bool,
+    num_classes: int,
     dtype: jax.typing.DTypeLike = jnp.float32,
 ) -> Batch:
-    """Makes one step's batch: gather, random crop, random flip, normalise, in this order.
-
-    The crop's padding is zero before normalisation: black.
+    """Makes one step's batch: gathers examples and distorts them.
 
     Args:
       data: the training split.
@@ -122,22 +122,26 @@ def training_batch(
       seed: of the run.
       epoch: counted from 0.
       step: within the epoch, counted from 0.
+      options: how the images are distorted, see `distort`.
       mean: as in `augment.normalize`.
       std: as in `augment.normalize`.
-      crop_padding: as in `augment.random_crop`; 0 for no crop.
-      flip: whether to mirror at random.
+      num_classes: the number of classes.
       dtype: floating type of the images.
 
     Returns:
       The batch.
     """
-    crop_key, flip_key = jax.random.split(stream_key(seed, Stream.AUGMENTATION, epoch, step))
-    images = data.images[indices]
-    if crop_padding:
-        images = augment.random_crop(crop_key, images, crop_padding)
-    if flip:
-        images = augment.random_flip(flip_key, images)
-    return Batch(augment.normalize(images, mean, std, dtype), data.labels[indices], indices)
+    images, labels = distort(
+        data.images[indices],
+        data.labels[indices],
+        key=stream_key(seed, Stream.AUGMENTATION, epoch, step),
+        options=options,
+        mean=mean,
+        std=std,
+        num_classes=num_classes,
+        dtype=dtype,
+    )
+    return Batch(images, labels, indices)
 
 
 def evaluation_batch(

@@ -12,13 +12,13 @@ def _images(batch=6, height=8, width=8, channels=3, seed=0):
     return np.random.default_rng(seed).integers(1, 256, (batch, height, width, channels), np.uint8)
 
 
-def _cropped(images, offsets, padding):
+def _cropped(images, offsets, padding, fill):
     """What torchvision's RandomCrop does, one image after another."""
     height, width = images.shape[1:3]
     sides = ((padding, padding), (padding, padding), (0, 0))
     return np.stack(
         [
-            np.pad(image, sides)[row : row + height, column : column + width]
+            np.pad(image, sides, constant_values=fill)[row : row + height, column : column + width]
             for image, (row, column) in zip(images, offsets, strict=True)
         ]
     )
@@ -30,14 +30,15 @@ def _cropped(images, offsets, padding):
     height=st.sampled_from([5, 8]),
     width=st.sampled_from([5, 9]),
     channels=st.sampled_from([1, 3]),
+    fill=st.sampled_from([0, 128]),
     seed=st.integers(0, 1000),
 )
-def test_crop_is_that_of_padded_images(padding, height, width, channels, seed):
+def test_crop_is_that_of_padded_images(padding, height, width, channels, fill, seed):
     images = _images(4, height, width, channels, seed)
     offsets = np.random.default_rng(seed).integers(0, 2 * padding + 1, (4, 2), np.int32)
-    result = augment.crop(jnp.asarray(images), jnp.asarray(offsets), padding)
+    result = augment.crop(jnp.asarray(images), jnp.asarray(offsets), padding, fill)
     assert result.dtype == jnp.uint8
-    np.testing.assert_array_equal(result, _cropped(images, offsets, padding))
+    np.testing.assert_array_equal(result, _cropped(images, offsets, padding, fill))
 
 
 def test_every_offset_of_a_random_crop_is_equally_likely(key):
@@ -71,8 +72,49 @@ def test_half_of_the_images_are_flipped(key):
     assert abs(np.sum(flipped[1:] == flipped[:-1]) - 5000) < 5 * 50
 
 
+def _cut_out(images, centres, size):
+    """The published Cutout, one image after another."""
+    result = images.copy()
+    for image, (row, column) in zip(result, centres, strict=True):
+        rows = np.clip([row - size // 2, row - size // 2 + size], 0, image.shape[0])
+        columns = np.clip([column - size // 2, column - size // 2 + size], 0, image.shape[1])
+        image[slice(*rows), slice(*columns)] = 0
+    return result
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    size=st.integers(1, 9),
+    height=st.sampled_from([5, 8]),
+    width=st.sampled_from([5, 9]),
+    dtype=st.sampled_from([np.uint8, np.float32]),
+    seed=st.integers(0, 1000),
+)
+def test_cutout_clips_a_square_at_the_border(size, height, width, dtype, seed):
+    images = _images(4, height, width, 3, seed).astype(dtype)
+    generator = np.random.default_rng(seed)
+    centres = generator.integers(0, (height, width), (4, 2)).astype(np.int32)
+    result = augment.cutout(jnp.asarray(images), jnp.asarray(centres), size)
+    assert result.dtype == dtype
+    np.testing.assert_array_equal(result, _cut_out(images, centres, size))
+
+
+def test_every_centre_of_a_cutout_is_equally_likely(key):
+    batch = 20_000
+    cut = augment.random_cutout(key, jnp.ones((batch, 4, 5, 1), jnp.uint8), 1)[..., 0] == 0
+    counts = np.asarray(cut.sum(0))
+    # Each of 20 places: binomial with mean 1000 and deviation 30.8.
+    assert counts.sum() == batch
+    assert np.all(np.abs(counts - batch / 20) < 5 * 30.8)
+
+
 @pytest.mark.parametrize(
-    "function", [lambda k, x: augment.random_crop(k, x, 2), augment.random_flip]
+    "function",
+    [
+        lambda k, x: augment.random_crop(k, x, 2),
+        augment.random_flip,
+        lambda k, x: augment.random_cutout(k, x, 4),
+    ],
 )
 def test_pure_functions_of_their_key(function):
     images = jnp.asarray(_images(16))

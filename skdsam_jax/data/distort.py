@@ -1,0 +1,61 @@
+"""What training does to a batch of images, in order."""
+
+from collections.abc import Sequence
+
+import jax
+
+from skdsam_jax.data import augment
+from skdsam_jax.data.autoaugment import random_autoaugment
+from skdsam_jax.data.mixup import random_mixup
+from skdsam_jax.data.options import DataOptions
+from skdsam_jax.data.resized_crop import random_resized_crop
+
+
+def distort(
+    images: jax.Array,
+    labels: jax.Array,
+    *,
+    key: jax.Array,
+    options: DataOptions,
+    mean: Sequence[float],
+    std: Sequence[float],
+    num_classes: int,
+    dtype: jax.typing.DTypeLike,
+) -> tuple[jax.Array, jax.Array]:
+    """Crops, flips, applies AutoAugment, cuts out black, normalises, cuts out the mean, mixes.
+
+    What `options` does not ask for is left out; the order stays.
+
+    Args:
+      images: uint8 [batch, height, width, channels].
+      labels: int32 [batch].
+      key: decides everything that is random; each distortion has a key of its own, so that
+        switching one on leaves what the others draw.
+      options: which distortions, and how strong.
+      mean: as in `augment.normalize`.
+      std: as in `augment.normalize`.
+      num_classes: the number of classes.
+      dtype: floating type of the images.
+
+    Returns:
+      Normalised images of the same shape; the labels, after Mixup as float32 probabilities
+      [batch, num_classes].
+    """
+    crop_key, flip_key, policy_key, cutout_key, mixup_key = jax.random.split(key, 5)
+    size = options.cutout_size or min(images.shape[1:3]) // 2
+    if options.crop == "resized":
+        images = random_resized_crop(crop_key, images, images.shape[1:3])
+    elif options.crop_padding:
+        images = augment.random_crop(crop_key, images, options.crop_padding, options.crop_fill)
+    if options.flip:
+        images = augment.random_flip(flip_key, images)
+    if options.autoaugment:
+        images = random_autoaugment(policy_key, images)
+    if options.cutout == "black":
+        images = augment.random_cutout(cutout_key, images, size)
+    images = augment.normalize(images, mean, std, dtype)
+    if options.cutout == "mean":
+        images = augment.random_cutout(cutout_key, images, size)
+    if options.mixup_alpha:
+        return random_mixup(mixup_key, images, labels, options.mixup_alpha, num_classes)
+    return images, labels

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from skdsam_jax.config import Experiment, differences, to_dict
+from skdsam_jax.config import Experiment, differences, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.processes import any_process, is_first_process, wait_for_all
 
@@ -48,9 +48,11 @@ class Workdir:
                 raise ConfigError(f"workdir {self.path}: has checkpoints but no config.json")
             return
         try:
-            before = dict(json.loads(config.read_text()))
+            values = dict(json.loads(config.read_text()))
         except (ValueError, TypeError):
             raise ConfigError(f"workdir {self.path}: its config.json is damaged") from None
+        # Fields that are younger than the run take their defaults, which changed nothing then.
+        before = to_dict(from_config_dict(values))
         changed = differences(before, to_dict(experiment))
         if changed:
             raise ConfigError(

@@ -59,6 +59,14 @@ def test_fields_that_cannot_change_the_numbers_may_differ(tmp_path, experiment):
     assert json.loads((tmp_path / "config.json").read_text())["data"]["data_dir"] == "elsewhere"
 
 
+def test_a_run_older_than_a_field_goes_on(tmp_path, experiment):
+    Workdir(tmp_path).open(experiment).close()
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["training"]["on_nonfinite"], config["logging"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    Workdir(tmp_path).open(experiment).close()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1]"])
 def test_damaged_config_is_refused(tmp_path, experiment, text):
     (tmp_path / "config.json").write_text(text)

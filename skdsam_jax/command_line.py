@@ -183,8 +183,10 @@ def _describe(summary: dict[str, Any]) -> str:
     if accuracy is None:
         return f"{summary['epochs']} epochs, not evaluated yet"
     exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
+    aggregated = summary["aggregated_accuracy"]
+    views = "" if aggregated is None else f", all views aggregated {aggregated:.4f}"
     return (
         f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
-        f"ensemble {summary['ensemble_accuracy']:.4f}; best epoch by looking at the test set "
-        f"(an oracle) {summary['best_test_accuracy']:.4f}"
+        f"ensemble {summary['ensemble_accuracy']:.4f}{views}; best epoch by looking at the "
+        f"test set (an oracle) {summary['best_test_accuracy']:.4f}"
     )

@@ -10,6 +10,7 @@ from flax import nnx
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
 from skdsam_jax.methods.byot import Byot
 from skdsam_jax.methods.cross_entropy import CrossEntropy
+from skdsam_jax.methods.label_augmentation import CrossEntropySla, SkdsamSla
 from skdsam_jax.methods.pd_byot import PdByot
 from skdsam_jax.methods.skdsam import Skdsam
 from skdsam_jax.options import ConfigError, known
@@ -17,8 +18,10 @@ from skdsam_jax.options import ConfigError, known
 METHODS: dict[str, type[Method]] = {
     "byot": Byot,
     "cross_entropy": CrossEntropy,
+    "cross_entropy_sla": CrossEntropySla,
     "pd_byot": PdByot,
     "skdsam": Skdsam,
+    "skdsam_sla": SkdsamSla,
 }
 
 __all__ = [

@@ -22,12 +22,15 @@ class ExitOutputs(NamedTuple):
       features: one array [batch, D] per exit, pooled.
       projections: one array [batch, D] per exit where the method attends, otherwise None.
       attention: [C-1, batch], how much each shallow exit counts; None without attention.
+      aggregated: logits [batch, classes] of several views of each image together; None for a
+        method that looks once.
     """
 
     logits: tuple[jax.Array, ...]
     features: tuple[jax.Array, ...]
     projections: tuple[jax.Array, ...] | None = None
     attention: jax.Array | None = None
+    aggregated: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Method(nnx.Module):
     trains, and whatever else its loss needs. Variables that are not `nnx.Param` (running averages,
     or anything a method keeps from one step to the next) are carried between steps by the training
     step. A new method sets `Options`, builds its modules and implements `objective`; one whose
-    loss reads more than the exits of one view of a batch overrides `loss`.
+    loss reads more than the exits of one view of a batch overrides `views`, `outputs` and `loss`.
 
     Attributes:
       Options: the dataclass of this method's settings.
@@ -81,9 +84,17 @@ class Method(nnx.Module):
         """The deepest exit's logits [batch, classes], with running statistics: inference."""
         return self.classifier(images)
 
+    @staticmethod
+    def views(images: jax.Array) -> jax.Array:
+        """What the backbone reads for images [batch, height, width, channels]: themselves."""
+        return images
+
     def outputs(self, images: jax.Array, *, train: bool) -> ExitOutputs:
         """What every exit computes for images [batch, height, width, channels]."""
-        stages = self.classifier.backbone(images, train=train)
+        return self.exit_outputs(self.classifier.backbone(images, train=train), train=train)
+
+    def exit_outputs(self, stages: tuple[jax.Array, ...], *, train: bool) -> ExitOutputs:
+        """What every exit computes from the backbone's stages."""
         feature = global_average_pool(stages[-1])
         logits = self.classifier.dense(feature)
         if self.exits is None:

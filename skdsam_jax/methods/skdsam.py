@@ -72,12 +72,12 @@ class Skdsam(Method):
             else nnx.List(Projection(width, rngs=rngs, **settings) for _ in backbone.channels)
         )
 
-    def outputs(self, images: jax.Array, *, train: bool) -> ExitOutputs:
+    def exit_outputs(self, stages: tuple[jax.Array, ...], *, train: bool) -> ExitOutputs:
         """What every exit computes, with projections and attention weights."""
-        outputs = super().outputs(images, train=train)
+        outputs = super().exit_outputs(stages, train=train)
         exits = len(outputs.features)
         if self.projections is None:
-            batch = images.shape[0]
+            batch = stages[0].shape[0]
             dtype = jnp.promote_types(outputs.logits[-1].dtype, jnp.float32)
             uniform = jnp.full((exits - 1, batch), 1 / (exits - 1), dtype)
             return outputs._replace(attention=uniform)

@@ -252,11 +252,14 @@ def _greeting(trainer: Trainer, step: int) -> str:
     sizes = f"{len(dataset.train.labels)} training and {len(dataset.test.labels)} test images"
     where = f"{trainer.mesh.size} {trainer.mesh.devices.flat[0].device_kind} device(s)"
     start = f", resuming at step {step}" if step else ""
+    batch, images = experiment.training.batch_size, trainer.images_per_step
+    views = "" if images == batch else f" ({images // batch} views of {batch})"
     model = experiment.model
     width = "" if model.width is None else f" width {model.width}"
     return (
         f"{experiment.method.name}, {model.name}{width}, "
-        f"{dataset.name} ({sizes}), {trainer.parameter_count:,} parameters, on {where}{start}"
+        f"{dataset.name} ({sizes}), {trainer.parameter_count:,} parameters, "
+        f"{images} images a step{views}, on {where}{start}"
     )
 
 
@@ -272,6 +275,8 @@ def _describe_epoch(line: dict[str, Any], epochs: int) -> str:
             text += f", {name} exits {exits}"
             if len(measures["exit_accuracies"]) > 1:
                 text += f" ensemble {measures['ensemble_accuracy']:.4f}"
+            if "aggregated_accuracy" in measures:
+                text += f" aggregated {measures['aggregated_accuracy']:.4f}"
     if line["images_per_second"]:
         text += f", {line['images_per_second']:.0f} images/s"
     if line["skipped_steps"]:

@@ -19,6 +19,8 @@ Sums = dict[str, jax.Array]
 
 CALIBRATION_BINS = 15
 
+_AGGREGATED = "aggregated/"
+
 
 def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
     """Sums of everything that is measured at the exits, over the examples of a batch.
@@ -34,7 +36,8 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
 
     Returns:
       `count`; `correct`, `correct_top5`, `nll` [C+1]; `bin_confidence`, `bin_correct` [C+1, bins];
-      and, for more than one exit, `kl` [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C
+      the same of the aggregated logits [1] as `aggregated/...`, for a method that has them; and,
+      for more than one exit, `kl` [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C
       || sum_i a_i q^i), and those of `attention_sums`.
     """
     logits = jnp.stack(outputs.logits)
@@ -59,6 +62,10 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
         sums["kl"] = jnp.sum(mask * _divergence(teacher[None], students), axis=-1)
         sums["mixture_kl"] = jnp.sum(mask * _divergence(teacher, mixture))
         sums |= attention_sums(weights, mask)
+    if outputs.aggregated is not None:
+        aggregated = jax.nn.log_softmax(outputs.aggregated.astype(logits.dtype))
+        aggregated_sums = _prediction_sums(aggregated[None], labels, mask)
+        sums |= {f"{_AGGREGATED}{name}": value for name, value in aggregated_sums.items()}
     return sums | _prediction_sums(log_probabilities, labels, mask)
 
 
@@ -125,25 +132,36 @@ def summarize_exits(sums: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
       `accuracy` (deepest exit), `exit_accuracies` [C], `ensemble_accuracy`; the same of
       `top5_accuracy`, `nll` and `calibration_error` = sum_b n_b/n |accuracy_b - confidence_b| over
-      15 equal bins of confidence; `kl` [C-1], `mixture_kl`, `attention_weights` [C-1] and
-      `attention_entropy`, None for a single exit; and the `examples` they were measured on.
+      15 equal bins of confidence; for a method that looks at several views of an image,
+      `aggregated_accuracy` and the same three, all others being of a single view; `kl` [C-1],
+      `mixture_kl`, `attention_weights` [C-1] and `attention_entropy`, None for a single exit; and
+      the `examples` they were measured on.
     """
     sums = {name: np.asarray(value, np.float64) for name, value in sums.items()}
     count = sums["count"]
-    gaps = np.abs(sums["bin_correct"] - sums["bin_confidence"]).sum(axis=-1)
     measures: dict[str, Any] = {"examples": round(float(count))}
-    for name, value in {
-        "accuracy": sums["correct"] / count,
-        "top5_accuracy": sums["correct_top5"] / count,
-        "nll": sums["nll"] / count,
-        "calibration_error": gaps / count,
-    }.items():
+    for name, value in _prediction_means(sums).items():
         plural = "exit_accuracies" if name == "accuracy" else f"exit_{name}"
         *exits, ensemble = value.tolist()
         measures |= {name: exits[-1], plural: exits, f"ensemble_{name}": ensemble}
+    if f"{_AGGREGATED}correct" in sums:
+        for name, value in _prediction_means(sums, _AGGREGATED).items():
+            measures[f"aggregated_{name}"] = value.item()
     for name in ("kl", "mixture_kl", "attention_weights", "attention_entropy"):
         measures[name] = (sums[name] / count).tolist() if name in sums else None
     return measures
+
+
+def _prediction_means(sums: Mapping[str, np.ndarray], prefix: str = "") -> dict[str, np.ndarray]:
+    """Means over examples of the sums of `_prediction_sums`."""
+    count = sums["count"]
+    gaps = np.abs(sums[f"{prefix}bin_correct"] - sums[f"{prefix}bin_confidence"]).sum(axis=-1)
+    return {
+        "accuracy": sums[f"{prefix}correct"] / count,
+        "top5_accuracy": sums[f"{prefix}correct_top5"] / count,
+        "nll": sums[f"{prefix}nll"] / count,
+        "calibration_error": gaps / count,
+    }
 
 
 def _divergence(log_p: jax.Array, log_q: jax.Array) -> jax.Array:

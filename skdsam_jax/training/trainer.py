@@ -21,7 +21,7 @@ from skdsam_jax.data.resident import (
     place,
     training_batch,
 )
-from skdsam_jax.methods import Method, create_method
+from skdsam_jax.methods import Method, create_method, find_method
 from skdsam_jax.models import create_backbone
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.run_options import TrainingOptions
@@ -64,6 +64,7 @@ class Trainer:
       steps_per_dispatch: how many of them one call makes.
       evaluated: names of the sets that `evaluate` takes.
       parameter_count: trainable parameters of the whole method.
+      images_per_step: that the backbone reads: every view of every example of a batch.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
@@ -82,6 +83,10 @@ class Trainer:
         self.parameter_count = sum(
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
         )
+        shape = (options.batch_size, *dataset.image_shape)
+        self.images_per_step = jax.eval_shape(
+            find_method(experiment.method.name).views, jax.ShapeDtypeStruct(shape, np.float32)
+        ).shape[0]
         self._replicated = jax.sharding.NamedSharding(mesh, jax.P())
         self._by_batch = jax.sharding.NamedSharding(mesh, jax.P(None, "data"))
         self._splits = {

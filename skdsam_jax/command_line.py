@@ -1,4 +1,4 @@
-"""What `train.py` does: flags in, exit code out."""
+"""What `train.py` does, flags in, exit code out, and what other commands share with it."""
 
 import logging
 import pathlib
@@ -42,11 +42,15 @@ def main(argv: Sequence[str]) -> int:
     Returns:
       The exit code; `train.py` lists them.
     """
-    values = _define_flags(argv)
-    if {"--help", "-h", "--helpfull"} & set(argv[1:]):
-        from skdsam_jax.config import describe_fields
-
-        print(_USAGE, *describe_fields(), sep="\n")
+    values = define_config_flag(argv)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_integer("stop_after_epochs", None, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("distributed", False, "", flag_values=values)
+    flags.DEFINE_string("coordinator_address", None, "", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "", lower_bound=0, flag_values=values)
+    if asks_for_help(argv):
+        print_help(_USAGE)
         return 0
     return run(lambda: _train(argv, values))
 
@@ -73,7 +77,8 @@ def run(command: Callable[[], None]) -> int:
     return 0
 
 
-def _define_flags(argv: Sequence[str]) -> flags.FlagValues:
+def define_config_flag(argv: Sequence[str]) -> flags.FlagValues:
+    """New flags that hold `--config`; a command adds its own to them."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file(
         "config",
@@ -83,13 +88,19 @@ def _define_flags(argv: Sequence[str]) -> flags.FlagValues:
         sys_argv=list(argv),
         flag_values=values,
     )
-    flags.DEFINE_string("workdir", None, "", flag_values=values)
-    flags.DEFINE_integer("stop_after_epochs", None, "", lower_bound=1, flag_values=values)
-    flags.DEFINE_bool("distributed", False, "", flag_values=values)
-    flags.DEFINE_string("coordinator_address", None, "", flag_values=values)
-    flags.DEFINE_integer("num_processes", None, "", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("process_id", None, "", lower_bound=0, flag_values=values)
     return values
+
+
+def asks_for_help(argv: Sequence[str]) -> bool:
+    """Whether the flags ask what there is."""
+    return bool({"--help", "-h", "--helpfull"} & set(argv[1:]))
+
+
+def print_help(usage: str) -> None:
+    """Prints a command's usage, and every field of a config."""
+    from skdsam_jax.config import describe_fields
+
+    print(usage, *describe_fields(), sep="\n")
 
 
 def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
@@ -97,7 +108,7 @@ def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
     from skdsam_jax.training import train
     from skdsam_jax.training.processes import is_first_process
 
-    _parse(argv, values)
+    parse(argv, values, {"config": "configs/digits.py", "workdir": "runs/digits"})
     _join_processes(values)
     summary = train(
         from_config_dict(values["config"].value),
@@ -132,13 +143,25 @@ def _join_processes(values: flags.FlagValues) -> None:
     jax.distributed.initialize(**explicit)
 
 
-def _parse(argv: Sequence[str], values: flags.FlagValues) -> None:
-    """Parses the flags; raises ConfigError instead of whatever the parsers raise."""
+def parse(argv: Sequence[str], values: flags.FlagValues, required: Mapping[str, str]) -> None:
+    """Parses flags.
+
+    Args:
+      argv: the program's name and its flags.
+      values: of `define_config_flag`, takes the result.
+      required: the flags that must be given, each with an example.
+
+    Raises:
+      ConfigError: instead of whatever the parsers raise.
+    """
     for flag in argv[1:]:
         if match := re.match(r"--?(?:no)?config\.([^=]+)", flag):
             _check_field(match[1])
     try:
         _, *rest = values(list(argv))
+        if values["config"].value is not None:
+            # A file that could not be read says so only when it is looked into.
+            values["config"].value.to_dict()
     except Exception as error:  # A config file is a program: it raises anything.
         path = pathlib.Path(_config_path(argv))
         if path.name and not path.is_file():
@@ -148,7 +171,7 @@ def _parse(argv: Sequence[str], values: flags.FlagValues) -> None:
         raise ConfigError(reason.replace("Unknown command line flag", "unknown flag")) from None
     if rest:
         raise ConfigError(f"{rest[0]}: unknown argument; flags begin with --")
-    for name, example in (("config", "configs/digits.py"), ("workdir", "runs/digits")):
+    for name, example in required.items():
         if values[name].value is None:
             raise ConfigError(f"--{name} is missing; for example --{name} {example}")
 

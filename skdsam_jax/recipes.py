@@ -1,0 +1,61 @@
+"""Named recipes: what a config file sets to train as a line of work does.
+
+Numbers of different recipes never stand in one table. `thesis` is the thesis' section 4.1.3: crop
+with black padding and flip, the learning rate divided by 10 after 40 % and 60 % of the epochs.
+`lab` is how public code of the same family trains: crop with grey padding, flip, AutoAugment's
+policy for CIFAR-10, a black Cutout of half the side, and the learning rate divided by 10 after 83,
+166 and 240 of 250 epochs.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from skdsam_jax.options import ConfigError, known
+
+RECIPES: dict[str, Mapping[str, Any]] = {
+    "thesis": {
+        "training.decay_at": (0.4, 0.6),
+        "data.crop_fill": 0,
+        "data.autoaugment": False,
+        "data.cutout": "none",
+    },
+    "lab": {
+        "training.decay_at": (83 / 250, 166 / 250, 240 / 250),
+        "data.crop_fill": 128,
+        "data.autoaugment": True,
+        "data.cutout": "black",
+    },
+}
+
+# What the thesis' tables add to its recipe. The third, self-supervised label augmentation, is a
+# method: `skdsam_sla`.
+ADDITIONS: dict[str, Mapping[str, Any]] = {
+    "cutout": {"data.cutout": "mean"},
+    "mixup": {"data.mixup_alpha": 0.2},
+}
+
+
+def use_recipe(config: ml_collections.ConfigDict, name: str) -> None:
+    """Sets the fields of `config` that make up the recipe called `name`.
+
+    Raises:
+      ConfigError: no recipe has that name.
+    """
+    if name not in RECIPES:
+        raise ConfigError(f"recipe: unknown value {name!r}; {known(name, RECIPES)}")
+    config.update_from_flattened_dict(RECIPES[name])
+
+
+def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
+    """Adds "cutout" or "mixup" to the recipe of `config`, as the thesis does.
+
+    Raises:
+      ConfigError: no addition has that name, or the recipe has a Cutout of its own.
+    """
+    if name not in ADDITIONS:
+        raise ConfigError(f"augmentation: unknown value {name!r}; {known(name, ADDITIONS)}")
+    if name == "cutout" and config.data.cutout != "none":
+        raise ConfigError("augmentation: the recipe lab holds a Cutout already")
+    config.update_from_flattened_dict(ADDITIONS[name])

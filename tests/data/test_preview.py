@@ -1,0 +1,137 @@
+"""The picture of what a network sees, pixel by pixel, and the command that draws it."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skdsam_jax.data import DataOptions, Dataset, Split
+from skdsam_jax.data.preview import draw, main, tile
+from skdsam_jax.data.resident import epoch_order, place, training_batch
+from skdsam_jax.methods import find_method
+
+ROOT = pathlib.Path(__file__).parents[2]
+# Enlarged 12 times to 96 pixels, behind a gap of 4.
+SIDE, PITCH = 8, 100
+
+
+@pytest.fixture(scope="module")
+def dataset():
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (20, SIDE, SIDE, 3), np.uint8)
+    split = Split(images, generator.integers(0, 5, 20, np.int32))
+    return Dataset("random", tuple("abcde"), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4), split, None, split)
+
+
+def _tiles(grid):
+    """uint8 [rows, columns, side, side, 3]: one pixel of each enlarged block."""
+    rows, columns = (grid.shape[0] - 4) // PITCH, (grid.shape[1] - 4) // PITCH
+    blocks = grid[:-4, :-4].reshape(rows, PITCH, columns, PITCH, 3)[:, 4:, :, 4:]
+    return blocks[:, ::12, :, ::12].swapaxes(1, 2)
+
+
+def _draw(dataset, options, **changes):
+    settings = {"seed": 3, "batch_size": 10, "images": 4, "versions": 2}
+    return draw(dataset, options, **{**settings, **changes})
+
+
+def test_rows_are_an_image_and_what_training_makes_of_it(dataset):
+    options = DataOptions(crop_padding=2, cutout="mean")
+    grid = _draw(dataset, options)
+    assert grid.shape == (4 * PITCH + 4, 3 * PITCH + 4, 3)
+    assert np.all(grid[:4] == 255)
+    order = epoch_order(3, 0, 20, 10)[0]
+    batch = training_batch(
+        place(dataset.train),
+        order,
+        seed=3,
+        epoch=0,
+        step=0,
+        options=options,
+        mean=dataset.mean,
+        std=dataset.std,
+        num_classes=5,
+    )
+    expected = (np.asarray(batch.images[:4]) * dataset.std + dataset.mean) * 255
+    tiles = _tiles(grid)
+    np.testing.assert_array_equal(tiles[:, 0], dataset.train.images[np.asarray(order[:4])])
+    np.testing.assert_array_equal(tiles[:, 1], expected.round().clip(0, 255))
+    assert np.any(tiles[:, 2] != tiles[:, 1])
+
+
+def test_views_of_a_method_stand_side_by_side(dataset):
+    options = DataOptions(crop_padding=0, flip=False)
+    views = find_method("skdsam_sla").views
+    tiles = _tiles(_draw(dataset, options, versions=1, images=2, views=views))
+    assert tiles.shape[1] == 5
+    for row in tiles:
+        for turn in range(4):
+            np.testing.assert_array_equal(row[1 + turn], np.rot90(row[0], turn))
+
+
+def test_large_images_are_not_enlarged():
+    images = np.zeros((1, 2, 120, 100, 3), np.uint8)
+    assert tile(images).shape == (128, 212, 3)
+
+
+def test_the_command_writes_a_picture(tmp_path):
+    path = tmp_path / "grid.png"
+    flags = ["--config=configs/digits.py", f"--out={path}", "--images=2", "--versions=3"]
+    result = subprocess.run(
+        [sys.executable, "-m", "skdsam_jax.data.preview", *flags],
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == f"{path}: 404x204 pixels\n"
+    with Image.open(path) as picture:
+        assert picture.size == (404, 204)
+
+
+# ml_collections loads config files in a way that Python means to drop.
+@pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config=configs/digits.py"], "--out is missing; for example --out grid.png"),
+        (["--config=configs/none.py", "--out=a.png"], "there is no file configs/none.py"),
+        (["--config=configs/digits.py", "--out=a.png", "--config.data.cut=1"], "config.data.cut"),
+        (["--config=configs/digits.py", "--out=a.png", "--images=0"], "--images"),
+        (["--config=configs/digits.py", "--out=/nowhere/a.png"], "--out: /nowhere/a.png cannot be"),
+        (["--config=configs/digits.py", "--out=a.doc"], "--out: a.doc cannot be written"),
+        (["--config=configs/cifar100.py:labs", "--out=a.png"], "did you mean lab?"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(arguments, message, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert main(["preview", *arguments]) == 2
+    output, errors = capsys.readouterr()
+    assert errors.startswith("error: ")
+    assert errors.count("\n") == 1
+    assert message in errors
+    assert output == ""
+
+
+def test_help_lists_flags_and_fields(capsys):
+    assert main(["preview", "--help"]) == 0
+    output, _ = capsys.readouterr()
+    assert "--versions" in output
+    assert "--config.data.mixup_alpha" in output
+
+
+def test_mixup_finds_partners_within_the_batch(dataset):
+    options = DataOptions(crop_padding=0, flip=False, mixup_alpha=1.0)
+    tiles = _tiles(_draw(dataset, options, images=10, versions=1))
+    order = epoch_order(3, 0, 20, 10)[0]
+    images = dataset.train.images[np.asarray(order)].reshape(10, -1).astype(float)
+    weights = np.linalg.lstsq(images.T, tiles[:, 1].reshape(10, -1).T.astype(float), rcond=None)[0]
+    np.testing.assert_allclose(weights.sum(0), 1, atol=0.01)
+    assert np.max(np.sum(weights > 0.02, axis=0)) == 2

@@ -1,0 +1,62 @@
+"""Recipes: complete, distinct, and what the config files make of them."""
+
+import importlib.util
+import pathlib
+
+import pytest
+
+from skdsam_jax.config import default_config, from_config_dict, to_dict
+from skdsam_jax.options import ConfigError
+from skdsam_jax.recipes import RECIPES, add_augmentation, use_recipe
+from skdsam_jax.training.state import learning_rate_schedule
+
+
+def _cifar100(recipe):
+    path = pathlib.Path(__file__).parents[1] / "configs" / "cifar100.py"
+    spec = importlib.util.spec_from_file_location("cifar100", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return from_config_dict(module.get_config(recipe))
+
+
+def test_the_thesis_recipe_is_the_default():
+    config = default_config()
+    before = to_dict(from_config_dict(config))
+    use_recipe(config, "thesis")
+    assert to_dict(from_config_dict(config)) == before
+
+
+def test_the_lab_recipe_decays_after_83_166_and_240_epochs():
+    experiment = _cifar100("lab")
+    schedule = learning_rate_schedule(experiment.training, steps_per_epoch=1)
+    rates = [float(schedule(epoch)) for epoch in (82, 83, 165, 166, 239, 240)]
+    assert rates == pytest.approx([0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4])
+    data = experiment.data
+    assert (data.crop_padding, data.crop_fill, data.flip) == (4, 128, True)
+    assert (data.autoaugment, data.cutout, data.cutout_size) == (True, "black", None)
+
+
+def test_recipes_set_the_same_fields():
+    """Otherwise one applied after another would leave something of the first."""
+    assert {frozenset(fields) for fields in RECIPES.values()} == {frozenset(RECIPES["lab"])}
+
+
+def test_additions():
+    config = default_config()
+    add_augmentation(config, "cutout")
+    add_augmentation(config, "mixup")
+    data = from_config_dict(config).data
+    assert (data.cutout, data.mixup_alpha) == ("mean", 0.2)
+
+
+def test_what_cannot_be_is_refused():
+    config = default_config()
+    with pytest.raises(ConfigError, match=r"recipe: unknown value .labs.; did you mean lab\?"):
+        use_recipe(config, "labs")
+    with pytest.raises(
+        ConfigError, match=r"augmentation: unknown value .mix.; did you mean mixup\?"
+    ):
+        add_augmentation(config, "mix")
+    use_recipe(config, "lab")
+    with pytest.raises(ConfigError, match="the recipe lab holds a Cutout already"):
+        add_augmentation(config, "cutout")

@@ -84,7 +84,7 @@ def grouped_convolution(
     """`lax.conv_general_dilated` of NHWC images with an HWIO kernel, in any number of groups.
 
     The form is chosen when the function is traced. On a CPU, where the gradient of a grouped
-    convolution takes 50 to 200 times as long, neighbouring groups share an ordinary convolution of
+    convolution takes 10 to 100 times as long, neighbouring groups share an ordinary convolution of
     up to 64 features whose kernel is zero between groups.
 
     Args:

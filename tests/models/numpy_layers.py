@@ -41,7 +41,22 @@ def relu(inputs):
 
 def unit(images, module, stride=1, padding=0):
     """A `ConvNorm`."""
-    return normalized(convolution(images, module.conv.kernel[...], stride, padding), module.norm)
+    conv = module.conv
+    groups = conv.feature_group_count
+    return normalized(convolution(images, conv.kernel[...], stride, padding, groups), module.norm)
+
+
+def max_pool(images):
+    """Windows of 3x3 with stride 2, padded by one."""
+    height, width = images.shape[1:3]
+    rows = [
+        [
+            images[:, max(top - 1, 0) : top + 2, max(left - 1, 0) : left + 2].max((1, 2))
+            for left in range(0, width, 2)
+        ]
+        for top in range(0, height, 2)
+    ]
+    return np.stack([np.stack(row, 1) for row in rows], 1)
 
 
 def shake(module, seed=0):

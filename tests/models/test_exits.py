@@ -1,3 +1,4 @@
+import families
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ from skdsam_jax.models import (
     global_average_pool,
     initialize,
 )
+from skdsam_jax.options import ConfigError
 
 
 class Network(nnx.Module):
@@ -59,6 +61,45 @@ def test_bottlenecks_reach_the_deepest_resolution():
     assert [head.units[1].conv.kernel.shape for head in network.exits.heads] == [
         (k, k, 8, 8) for k in (8, 4, 2)
     ]
+
+
+@pytest.mark.parametrize(
+    ("stem", "size", "smallest", "stage"),
+    [("small", 7, 8, "16x7"), ("imagenet", 28, 29, "10x7")],
+)
+def test_images_too_small_for_a_bottleneck(stem, size, smallest, stage):
+    """A stage has the image's side over its reduction, rounded up."""
+    backbone = families.abstract_backbone("resnet18", width=4, stem=stem)
+    exits = families.abstract(lambda rngs: ShallowExits(backbone, 5, head="bottleneck", rngs=rngs))
+    assert exits.minimum_image_size == smallest
+
+    def shapes(size):
+        stages, _ = families.abstract_stages(backbone, (size + 9, size))
+        (features, _), _ = families.abstract_call(exits, stages)
+        return [feature.shape for feature in features]
+
+    with pytest.raises(
+        ConfigError, match=rf"config.data.image_size: .* {smallest} pixels"
+    ) as error:
+        shapes(size)
+    assert "\n" not in str(error.value)
+    assert stage in str(error.value)
+    assert shapes(smallest) == 3 * [(2, 32)]
+
+
+def test_sepconv_heads_take_any_size():
+    backbone = families.abstract_backbone("resnet18", width=4)
+    exits = families.abstract(lambda rngs: ShallowExits(backbone, 5, rngs=rngs))
+    stages, _ = families.abstract_stages(backbone, (1, 1))
+    (features, _), _ = families.abstract_call(exits, stages)
+    assert exits.minimum_image_size == 1
+    assert [feature.shape for feature in features] == 3 * [(2, 32)]
+
+
+def test_bottlenecks_obey_the_cap():
+    backbone = families.abstract_backbone("resnet18", head_width_cap=100)
+    exits = families.abstract(lambda rngs: ShallowExits(backbone, 5, head="bottleneck", rngs=rngs))
+    assert {head.units[1].conv.out_features for head in exits.heads} == {100}
 
 
 def test_unknown_head():

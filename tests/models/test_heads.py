@@ -86,6 +86,25 @@ def test_sepconv():
     np.testing.assert_allclose(actual, expected, atol=1e-10)
 
 
+@pytest.mark.parametrize("cap", [1, 4])
+def test_capped_sepconv_head(cap):
+    images = random(3, 6, 6, 3)
+    with jax.enable_x64(True):
+        head = float64(SepConvHead, (3, 5, 6), preactivation=True, width_cap=cap)
+        actual = call(head, images)
+        features = images * mask(images, head.link)
+        features = numpy_layers.relu(numpy_layers.normalized(features, head.preactivation))
+        for module in head.sepconvs:
+            features = sepconv(features, module)
+    units = [head.link.sepconv, *head.sepconvs]
+    assert [[conv.conv.kernel.shape[2:] for conv in unit.pointwise] for unit in units] == [
+        [(3, min(3, cap)), (min(3, cap), 3)],
+        [(3, min(3, cap)), (min(3, cap), cap)],
+        [(cap, cap), (cap, 6)],
+    ]
+    np.testing.assert_allclose(actual, features.mean((1, 2)), atol=1e-10)
+
+
 @pytest.mark.parametrize("preactivation", [False, True])
 @pytest.mark.parametrize("link", [False, True])
 def test_sepconv_head(link, preactivation):

@@ -8,7 +8,9 @@ from skdsam_jax.models import operations
 from skdsam_jax.models.operations import (
     depthwise_convolution,
     double,
+    grouped_convolution,
     grouped_depthwise_convolution,
+    max_pool,
     shifted_depthwise_convolution,
 )
 
@@ -83,6 +85,83 @@ def test_form_follows_the_backend(backend, convolves, monkeypatch):
     assert ("conv_general_dilated" in str(jaxpr)) == convolves
 
 
+def convolve(images, kernel, groups, stride=1):
+    return grouped_convolution(
+        images,
+        kernel,
+        (stride, stride),
+        ((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=groups,
+    )
+
+
+@pytest.mark.parametrize(
+    ("groups", "depth", "out_features", "stride"),
+    [(1, 3, 4, 1), (2, 3, 4, 2), (6, 2, 6, 1), (3, 32, 3, 1), (2, 65, 2, 1)],
+)
+def test_forms_of_grouped_convolution_agree(groups, depth, out_features, stride, monkeypatch):
+    """Blocks of all groups, of one (32 features, of which 64 would fit two of three), too wide."""
+    images, kernel = random(2, 4, 3, groups * depth), random(3, 3, depth, out_features, seed=1)
+    expected = numpy_layers.convolution(images, kernel, stride, 1, groups)
+    cotangent = random(*expected.shape, seed=2)
+    results = []
+    with jax.enable_x64(True):
+        arguments = cotangent, jnp.asarray(images), jnp.asarray(kernel)
+        for backend in ("cpu", "gpu"):
+            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+            results.append(
+                value_and_gradients(lambda x, k: convolve(x, k, groups, stride), *arguments)
+            )
+    np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
+    for blocked, grouped in zip(*results, strict=True):
+        assert blocked.dtype == grouped.dtype == np.float64
+        np.testing.assert_allclose(blocked, grouped, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("groups", "depth", "blocks"), [(1, 128, 1), (32, 4, 2), (32, 8, 4), (8, 64, 8), (3, 32, 3)]
+)
+def test_blocks_of_groups_on_a_cpu(groups, depth, blocks):
+    images, kernel = jnp.ones((1, 4, 4, groups * depth)), jnp.ones((3, 3, depth, groups * depth))
+    jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, groups))(images, kernel))
+    assert jaxpr.count("conv_general_dilated[") == blocks
+    assert jaxpr.count("feature_group_count=1\n") == blocks
+
+
+@pytest.mark.parametrize("backend", ["gpu", "tpu"])
+def test_grouped_convolution_stays_one_elsewhere(backend, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    images, kernel = jnp.ones((1, 4, 4, 8)), jnp.ones((3, 3, 2, 8))
+    jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 4))(images, kernel))
+    assert jaxpr.count("conv_general_dilated[") == jaxpr.count("feature_group_count=4\n") == 1
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_forms_of_max_pool_agree(size, monkeypatch):
+    """No two of the maps' values are equal; all are negative, which padding with 0 would show."""
+    images = random(2, *size, 3) - 10
+    expected = numpy_layers.max_pool(images)
+    cotangent = random(*expected.shape, seed=1)
+    results = []
+    with jax.enable_x64(True):
+        for backend in ("cpu", "gpu"):
+            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+            results.append(
+                value_and_gradients(lambda x: max_pool(x), cotangent, jnp.asarray(images))
+            )
+    np.testing.assert_array_equal(results[0][0], expected)
+    for shifted, window in zip(*results, strict=True):
+        np.testing.assert_array_equal(shifted, window)
+
+
+def test_equal_maxima_share_the_gradient_of_max_pool():
+    images = jnp.zeros((1, 4, 4, 1), jnp.bfloat16)
+    value, gradient = value_and_gradients(max_pool, np.ones((1, 2, 2, 1)), images)
+    assert value.dtype == gradient.dtype == jnp.bfloat16
+    assert float(gradient.astype(jnp.float32).sum()) == pytest.approx(4, rel=0.02)
+
+
 def test_depthwise_gradients_of_a_sharded_batch():
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     sharding = jax.sharding.NamedSharding(mesh, jax.P("data"))
@@ -123,7 +202,7 @@ def test_double_keeps_the_type(dtype):
     np.testing.assert_allclose(np.asarray(gradient, np.float64), 4, rtol=tolerance)
 
 
-def test_operations_are_reverse_mode_only():
+def test_double_is_reverse_mode_only():
     """The documented limit; when it goes away, the documentation should too."""
     images = jnp.ones((1, 4, 4, 2))
     with pytest.raises(TypeError, match="forward-mode"):

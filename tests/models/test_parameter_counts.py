@@ -1,22 +1,19 @@
 """Exact numbers of trainable parameters; nothing is allocated."""
 
-import math
-from collections.abc import Callable
+import functools
+import pathlib
+import re
 
 import jax
 import jax.numpy as jnp
 import pytest
+from families import abstract, abstract_backbone, count
 from flax import nnx
 
-from skdsam_jax.models import (
-    BACKBONES,
-    Classifier,
-    Projection,
-    ShallowExits,
-    create_backbone,
-)
+from skdsam_jax.models import BACKBONES, Classifier, Projection, ShallowExits
 
 CLASSES = 100
+DOCUMENT = (pathlib.Path(__file__).parents[2] / "docs" / "models.md").read_text()
 
 # Counts of a public PyTorch implementation of the same networks, 100 classes, width 64.
 BACKBONE_PARTS = {
@@ -27,41 +24,84 @@ BACKBONE_PARTS = {
 NARROW = ((268_800, 254_976, 202_752), (9_728, 35_840, 137_216), 51_300)
 WIDE = ((4_171_776, 3_969_024, 3_170_304), (137_216, 536_576, 2_121_728), 204_900)
 SEPCONV_PARTS = {"resnet18": NARROW, "resnet34": NARROW, "resnet50": WIDE}
-TOTALS = {
-    "resnet18": (12_283_344, 14_388_688, 11_220_132),
-    "resnet34": (22_391_504, 24_496_848, 21_328_292),
-    "resnet50": (38_426_576, 72_013_776, 23_705_252),
-}
 BOTTLENECKS = {"resnet18": (1_123_840, 345_600, 165_376)}
 
+# ResNeXt-29 8x64d, 10 classes: 34.4 million in https://arxiv.org/abs/1611.05431, table 7.
+RESNEXT29 = 34_426_698
+# With the stem of ImageNet, 1000 classes: what torchvision documents as `num_params`.
+IMAGENET = {
+    "resnet18": 11_689_512,
+    "resnet50": 25_557_032,
+    "resnext50_32x4d": 25_028_904,
+    "densenet121": 7_978_856,
+    "densenet169": 14_149_480,
+    "densenet201": 20_013_928,
+}
+# 7x7 filters in the place of 3x3; a DenseNet's small stem has no BN either.
+STEMS = (7**2 - 3**2) * 3 * 64
+# With the small stem, 100 classes. ResNets: as above. Wide residual networks and DenseNet-121:
+# public PyTorch implementations for CIFAR-100.
+CLASSIFIERS = {
+    "resnet18": 11_220_132,
+    "resnet34": 21_328_292,
+    "resnet50": 23_705_252,
+    "resnext29_8x64d": RESNEXT29 + 90 * (1024 + 1),
+    "resnext50_32x4d": IMAGENET["resnext50_32x4d"] - 900 * (2048 + 1) - STEMS,
+    "densenet121": 7_048_548,
+    "densenet169": IMAGENET["densenet169"] - 900 * (1664 + 1) - STEMS - 2 * 64,
+    "densenet201": IMAGENET["densenet201"] - 900 * (1920 + 1) - STEMS - 2 * 64,
+    "wrn16_2": 703_284,
+    "wrn40_2": 2_255_156,
+    "wrn28_10": 36_536_884,
+}
+# The public counts of ResNet-18, 34 and 50 with all exits, and with projections.
+TRAINED = {
+    "resnet18": (12_283_344, 14_388_688),
+    "resnet34": (22_391_504, 24_496_848),
+    "resnet50": (38_426_576, 72_013_776),
+}
 
-def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
-    return nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+
+@functools.cache
+def count_classifier(name: str, classes: int = CLASSES, **options: object) -> int:
+    backbone = abstract_backbone(name, **options)
+    return count(abstract(lambda rngs: Classifier(backbone, classes, rngs=rngs)))
 
 
-def count(module: nnx.Module) -> int:
-    variables = jax.tree.leaves(nnx.state(module, nnx.Param))
-    return sum(math.prod(variable.shape) for variable in variables)
+def build_exits(name: str, cap: int | None = None, **options: object) -> ShallowExits:
+    backbone = abstract_backbone(name, **({} if cap is None else {"head_width_cap": cap}))
+    return abstract(lambda rngs: ShallowExits(backbone, CLASSES, **options, rngs=rngs))
 
 
-def build_backbone(name: str) -> nnx.Module:
-    return abstract(lambda rngs: create_backbone(name, rngs=rngs))
-
-
-def build_exits(name: str, **options: object) -> ShallowExits:
-    return abstract(lambda rngs: ShallowExits(build_backbone(name), CLASSES, **options, rngs=rngs))
+def count_projections(name: str) -> int:
+    channels = abstract_backbone(name).channels
+    return len(channels) * count(abstract(lambda rngs: Projection(channels[-1], rngs=rngs)))
 
 
 def test_every_backbone_is_counted():
-    assert set(BACKBONE_PARTS) == set(SEPCONV_PARTS) == set(TOTALS) == set(BACKBONES)
+    assert set(CLASSIFIERS) == set(BACKBONES)
 
 
 @pytest.mark.parametrize("name", BACKBONE_PARTS)
 def test_backbone(name):
-    backbone = build_backbone(name)
+    backbone = abstract_backbone(name)
     stem = backbone.stem
     counts = (count(stem.conv), count(stem.norm), *(count(stage) for stage in backbone.stages))
     assert counts == BACKBONE_PARTS[name]
+
+
+@pytest.mark.parametrize("name", CLASSIFIERS)
+def test_classifier(name):
+    assert count_classifier(name) == CLASSIFIERS[name]
+
+
+@pytest.mark.parametrize("name", IMAGENET)
+def test_classifier_for_imagenet(name):
+    assert count_classifier(name, classes=1000, stem="imagenet") == IMAGENET[name]
+
+
+def test_resnext29_has_the_size_that_its_authors_print():
+    assert count_classifier("resnext29_8x64d", classes=10) == RESNEXT29
 
 
 @pytest.mark.parametrize("name", SEPCONV_PARTS)
@@ -83,17 +123,46 @@ def test_bottleneck_heads(name):
     assert tuple(count(head) for head in exits.heads) == BOTTLENECKS[name]
 
 
-@pytest.mark.parametrize("name", TOTALS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_totals(name):
-    backbone = build_backbone(name)
-    classifier = count(abstract(lambda rngs: Classifier(backbone, CLASSES, rngs=rngs)))
-    projection = count(abstract(lambda rngs: Projection(backbone.channels[-1], rngs=rngs)))
-    trained = classifier + count(build_exits(name))
-    with_projections = trained + len(backbone.channels) * projection
-    assert (trained, with_projections, classifier) == TOTALS[name]
+    trained = count_classifier(name) + count(build_exits(name))
+    assert (trained, trained + count_projections(name)) == TRAINED[name]
+
+
+def table(heading: str) -> dict[str, list[int]]:
+    """The rows of the table below a heading of docs/models.md: first cell to the numbers in it."""
+    section = DOCUMENT.split(f"## {heading}\n")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
+    return {
+        cells[0].strip(" `"): [int(cell.replace(",", "")) for cell in cells[1:]]
+        for cells in rows
+        if re.fullmatch(r" [\d,]+ ", cells[-1])
+    }
+
+
+def test_every_backbone_is_documented():
+    assert set(table("What training costs")) == set(BACKBONES)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_documented_counts(name):
+    assert table("What training costs")[name] == [
+        count_classifier(name),
+        count(build_exits(name)),
+        count_projections(name),
+        count(build_exits(name, head="bottleneck")),
+    ]
+
+
+def test_documented_caps():
+    rows = table("Capping the heads")
+    assert set(rows) == {"None", "512", "256", "128"}
+    for cap, numbers in rows.items():
+        cap = None if cap == "None" else int(cap)
+        assert numbers == [count(build_exits("densenet121", cap=cap))]
 
 
 def test_nothing_is_allocated():
-    leaves = jax.tree.leaves(nnx.state(build_backbone("resnet50")))
+    leaves = jax.tree.leaves(nnx.state(abstract_backbone("resnet50")))
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in leaves)
     assert {leaf.dtype for leaf in leaves} == {jnp.dtype(jnp.float32)}

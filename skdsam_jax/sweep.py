@@ -1,0 +1,122 @@
+"""Runs a table of the thesis: `python -m skdsam_jax.sweep --table 4.15 --workdir runs/table-4.15`.
+
+Every cell is a run of `train.py` in a process of its own, in WORKDIR/CELL/seed-N. The same command
+goes on where it stopped: finished runs are skipped, unfinished ones resumed. A run that fails is
+reported and does not keep the others from running. `--config.FIELD=VALUE` goes to every run.
+"""
+
+import argparse
+import json
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+
+from skdsam_jax.options import ConfigError, known
+from skdsam_jax.thesis_tables import TABLES, Cell
+
+_INTERRUPTED = 75
+
+
+def find_table(number: str) -> tuple[Cell, ...]:
+    """The cells of a table.
+
+    Raises:
+      ConfigError: there is no such table.
+    """
+    if number not in TABLES:
+        raise ConfigError(f"--table: unknown table {number!r}; {known(number, TABLES)}")
+    return TABLES[number]
+
+
+def commands(
+    cells: Sequence[Cell], seeds: Sequence[int], workdir: pathlib.Path, overrides: Sequence[str]
+) -> Iterator[tuple[pathlib.Path, list[str]]]:
+    """The folder and the flags of every run, all cells with the first seed before the second."""
+    for seed in seeds:
+        for cell in cells:
+            folder = workdir / cell.name / f"seed-{seed}"
+            fields = (*cell.changes, ("seed", seed))
+            flags = [f"--config.{name}={value}" for name, value in fields]
+            yield folder, [f"--workdir={folder}", *flags, *overrides]
+
+
+def is_finished(folder: pathlib.Path) -> bool:
+    """Whether the run in `folder` has taken all its epochs."""
+    try:
+        return bool(json.loads((folder / "summary.json").read_text())["finished"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def run_all(
+    runs: Iterator[tuple[pathlib.Path, list[str]]], program: Sequence[str]
+) -> tuple[int, list[str]]:
+    """Runs what is not finished, one after another.
+
+    Args:
+      runs: folder and flags of each.
+      program: what the flags are given to.
+
+    Returns:
+      How many are finished now, and a line for each that failed.
+    """
+    finished, failures = 0, []
+    for folder, flags in runs:
+        if is_finished(folder):
+            print(f"{folder}: finished already", flush=True)
+            finished += 1
+            continue
+        print(f"{folder}: {' '.join(flags)}", flush=True)
+        code = subprocess.run([*program, *flags], check=False).returncode
+        if code == _INTERRUPTED:
+            raise KeyboardInterrupt
+        if code == 0:
+            finished += 1
+        else:
+            failures.append(f"{folder}: failed with code {code}")
+            print(failures[-1], file=sys.stderr, flush=True)
+    return finished, failures
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit code: 0 if every run is finished."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--table", required=True, help=f"one of {', '.join(TABLES)}")
+    parser.add_argument("--seeds", default="0,1,2", help="separated by commas; 0,1,2 if not given")
+    parser.add_argument("--workdir", required=True, type=pathlib.Path)
+    parser.add_argument("--train", default="train.py", type=pathlib.Path, help=argparse.SUPPRESS)
+    options, overrides = parser.parse_known_args(arguments)
+    try:
+        cells, seeds = find_table(options.table), _seeds(options.seeds)
+        _check(options.train, overrides)
+        runs = commands(cells, seeds, options.workdir, overrides)
+        program = [sys.executable, str(options.train), "--config=configs/cifar100.py"]
+        finished, failures = run_all(runs, program)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return _INTERRUPTED
+    print(f"table {options.table}: {finished} of {len(cells) * len(seeds)} runs are finished")
+    return 1 if failures else 0
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(seed) for seed in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"--seeds: takes numbers separated by commas, not {text!r}") from None
+
+
+def _check(train: pathlib.Path, overrides: Sequence[str]) -> None:
+    for flag in overrides:
+        if not flag.startswith("--config."):
+            raise ConfigError(f"{flag}: unknown flag; runs take --config.FIELD=VALUE")
+    if not train.is_file():
+        raise ConfigError(f"there is no {train} here; run this where the project was cloned")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

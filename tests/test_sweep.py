@@ -1,0 +1,99 @@
+"""Tables as runs: every cell is a valid experiment, and the runner goes on whatever happens."""
+
+import json
+
+import pytest
+
+from skdsam_jax import sweep
+from skdsam_jax.config import default_config, from_config_dict, to_dict
+from skdsam_jax.thesis_tables import TABLES
+
+# Finishes at once, writes what it was called with; fails for the cell called beta200.
+TRAIN = """
+import json, pathlib, sys
+flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
+folder = pathlib.Path(flags["workdir"])
+folder.mkdir(parents=True, exist_ok=True)
+with (folder / "calls").open("a") as file:
+    file.write(json.dumps(flags) + "\\n")
+if "beta200" in str(folder):
+    sys.exit(3)
+(folder / "summary.json").write_text(json.dumps({"finished": True}))
+"""
+
+
+def _experiment(cell):
+    config = default_config()
+    for field, value in cell.changes:
+        section, name = field.split(".")
+        with config.unlocked(), config.ignore_type():
+            config[section][name] = value
+    return from_config_dict(config)
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_cell_is_an_experiment_of_its_own(table):
+    cells = TABLES[table]
+    assert len({cell.name for cell in cells}) == len(cells)
+    experiments = [json.dumps(to_dict(_experiment(cell)), sort_keys=True) for cell in cells]
+    assert len(set(experiments)) == len(cells)
+
+
+@pytest.mark.parametrize(
+    ("table", "size"),
+    [("4.7", 8), ("4.8", 8), ("4.9", 6), ("4.12", 3), ("4.13", 4), ("4.15", 8), ("4.20", 5)],
+)
+def test_tables_have_the_thesis_size(table, size):
+    assert len(TABLES[table]) == size
+
+
+def _run(tmp_path, *flags, seeds="0,1"):
+    (tmp_path / "train.py").write_text(TRAIN)
+    return sweep.main(
+        [
+            "--table=4.21",
+            f"--seeds={seeds}",
+            f"--workdir={tmp_path / 'runs'}",
+            f"--train={tmp_path / 'train.py'}",
+            *flags,
+        ]
+    )
+
+
+def _calls(tmp_path, cell, seed):
+    lines = (tmp_path / "runs" / cell / f"seed-{seed}" / "calls").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_a_failed_cell_does_not_stop_the_others(tmp_path, capfd):
+    assert _run(tmp_path, "--config.training.epochs=3") == 1
+    output, errors = capfd.readouterr()
+    assert "6 of 8 runs are finished" in output
+    assert errors.count("failed with code 3") == 2
+    (call,) = _calls(tmp_path, "beta500", 1)
+    assert call["config.method.feature_weight"] == "500.0"
+    assert call["config.seed"] == "1"
+    assert call["config.training.epochs"] == "3"
+
+
+def test_finished_runs_are_skipped_and_others_tried_again(tmp_path):
+    _run(tmp_path)
+    _run(tmp_path)
+    assert len(_calls(tmp_path, "beta50", 0)) == 1
+    assert len(_calls(tmp_path, "beta200", 0)) == 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--table=9.9"], "--table: unknown table '9.9'"),
+        (["--seeds=a"], "--seeds: takes numbers"),
+        (["--epochs=3"], "--epochs=3: unknown flag"),
+        (["--train=nowhere.py"], "there is no nowhere.py here"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capfd, flags, message):
+    assert _run(tmp_path, *flags) == 2
+    errors = capfd.readouterr().err
+    assert message in errors
+    assert errors.count("\n") == 1

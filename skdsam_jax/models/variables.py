@@ -28,7 +28,7 @@ class Functional(Generic[M]):
     def __init__(self, build: Callable[[nnx.Rngs], M]) -> None:
         """Args: build: makes the module; it is only traced, so nothing is allocated."""
         self._build = build
-        module = nnx.eval_shape(lambda: build(nnx.Rngs(0)))
+        module = nnx.eval_shape(lambda: initialize(build, 0))
         self._graphdef, *states = nnx.split(module, nnx.Param, ...)
         self._variables = tuple(nnx.to_flat_state(state) for state in states)
         self.params, self.model_state = (_to_tree(state) for state in states)

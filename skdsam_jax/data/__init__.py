@@ -70,9 +70,10 @@ def _hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:
             + ("validation" if size == 0 else "training")
         )
     held_out, rest = stratified_choice(dataset.train.labels, size, (seed, _VALIDATION))
-    return dataclasses.replace(
-        dataset, train=dataset.train.take(rest), validation=dataset.train.take(held_out)
-    )
+    validation = dataset.train.take(held_out)
+    if isinstance(validation, Split):
+        validation = validation.resized(dataset.image_shape[0])
+    return dataclasses.replace(dataset, train=dataset.train.take(rest), validation=validation)
 
 
 def _subset(dataset: Dataset, size: int, seed: int) -> Dataset:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from skdsam_jax.data.resize import resize
 from skdsam_jax.options import ConfigError
 
 
@@ -31,6 +32,10 @@ class Split:
     def take(self, indices: np.ndarray) -> "Split":
         """The examples at `indices`, in that order."""
         return Split(self.images[indices], self.labels[indices])
+
+    def resized(self, side: int) -> "Split":
+        """The examples with square images of `side` pixels."""
+        return Split(resize(self.images, side), self.labels)
 
 
 class Records(Protocol):
@@ -93,7 +98,8 @@ class Dataset:
       class_names: one name per class; label i stands for `class_names[i]`.
       mean: per channel, of pixels scaled to [0, 1].
       std: per channel, of pixels scaled to [0, 1].
-      train: what is trained on.
+      train: what is trained on; its images may be larger than the others', for random-resized
+        crops to shrink.
       validation: what choices are made on; None where nothing was cut from the training split.
       test: what results are reported on.
 
@@ -126,8 +132,8 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Height, width and channels of every image."""
-        return self.train.image_shape
+        """Height, width and channels of what a network is given."""
+        return self.test.image_shape
 
     def _check(self, split: Split, where: str) -> None:
         images, labels = split.images, split.labels
@@ -144,10 +150,12 @@ class Dataset:
             raise ConfigError(f"{where}: {len(images)} images but {len(labels)} labels")
         if len(images) == 0:
             raise ConfigError(f"{where}: has no examples")
-        if images.shape[1:] != self.image_shape:
+        train = self.train.image_shape
+        too_large = any(side > limit for side, limit in zip(images.shape[1:], train, strict=True))
+        if too_large or (split is not self.train and images.shape[1:] != self.image_shape):
             raise ConfigError(
                 f"{where}: images are {list(images.shape[1:])}, "
-                f"those of the training split {list(self.image_shape)}"
+                f"those of the training split {list(train)}"
             )
         if len(self.mean) != images.shape[3] or len(self.std) != images.shape[3]:
             raise ConfigError(

@@ -88,6 +88,10 @@ class DataOptions:
     )
 
     def __post_init__(self) -> None:
+        if self.crop == "resized" and self.pipeline == "streaming":
+            raise ConfigError(
+                "config.data.crop: takes padded when streaming, which makes resized crops already"
+            )
         if self.cutout_size is not None and self.cutout == "none":
             raise ConfigError(
                 "config.data.cutout_size: takes effect only with config.data.cutout black or mean"

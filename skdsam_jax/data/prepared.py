@@ -27,7 +27,6 @@ from skdsam_jax.data.prepared_folders import (
     whole_sizes,
 )
 from skdsam_jax.data.prepared_records import PreparedRecords
-from skdsam_jax.data.resize import resize
 from skdsam_jax.options import ConfigError
 
 if TYPE_CHECKING:
@@ -68,10 +67,11 @@ class PreparedSet:
         """Loads the set, prepared first where that is possible and needed.
 
         Resident images of many sizes are shrunk to `image_size` on their shorter side and cut to
-        their central square.
+        their central square. Training images of one size stay as large as they are if `crop` is
+        "resized": the random crops shrink them.
 
         Args:
-          options: its fields `data_dir`, `image_size` and `pipeline` count.
+          options: its fields `data_dir`, `image_size`, `pipeline` and `crop` count.
 
         Returns:
           The dataset, without a validation split. One of which only a part was prepared says so in
@@ -86,7 +86,7 @@ class PreparedSet:
         if options.pipeline == "streaming":
             dataset = self._stream(folder, options.image_size or STREAMED_SIDE)
         else:
-            dataset = self._load(folder, options.image_size)
+            dataset = self._load(folder, options)
         return self._marked(dataset, folder)
 
     def _check(self, options: "DataOptions") -> None:
@@ -125,7 +125,8 @@ class PreparedSet:
             test=EncodedSplit(records[self.test_split], side),
         )
 
-    def _load(self, folder: pathlib.Path, image_size: int | None) -> Dataset:
+    def _load(self, folder: pathlib.Path, options: "DataOptions") -> Dataset:
+        image_size = options.image_size
         side = None if self.one_size else image_size
         identity = fingerprint(folder, _DECODED_FORMAT, side)
         dataset = load_or_make(
@@ -135,10 +136,9 @@ class PreparedSet:
         )
         if image_size is None:
             return dataset
-        splits = {
-            name: dataclasses.replace(split, images=resize(split.images, image_size))
-            for name, split in (("train", dataset.train), ("test", dataset.test))
-        }
+        splits = {"test": dataset.test.resized(image_size)}
+        if options.crop != "resized" or min(dataset.train.image_shape[:2]) < image_size:
+            splits["train"] = dataset.train.resized(image_size)
         return dataclasses.replace(dataset, **splits)
 
     def _build(self, arrays: Mapping[str, np.ndarray]) -> Dataset:

@@ -16,6 +16,7 @@ from PIL import Image
 
 from skdsam_jax.data import DataOptions, Dataset, load_dataset
 from skdsam_jax.data.resident import epoch_order, place, training_batch
+from skdsam_jax.data.resize import resize
 from skdsam_jax.options import ConfigError
 
 _USAGE = """\
@@ -117,6 +118,7 @@ def draw(
             epoch=0,
             step=step,
             options=options,
+            size=dataset.image_shape[:2],
             mean=dataset.mean,
             std=dataset.std,
             num_classes=dataset.num_classes,
@@ -124,7 +126,7 @@ def draw(
         seen = views(made.images)
         return seen.reshape(batch_size, -1, *seen.shape[1:])[:images]
 
-    originals = np.asarray(batch.images[:images, None])
+    originals = resize(np.asarray(batch.images[:images]), dataset.image_shape[0])[:, None]
     made = [_pixels(distorted(step), dataset) for step in range(versions)]
     return tile(np.concatenate([originals, *made], axis=1))
 

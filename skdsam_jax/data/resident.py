@@ -109,6 +109,7 @@ def training_batch(
     epoch: int | jax.Array,
     step: int | jax.Array,
     options: DataOptions,
+    size: tuple[int, int],
     mean: Sequence[float],
     std: Sequence[float],
     num_classes: int,
@@ -123,6 +124,7 @@ def training_batch(
       epoch: counted from 0.
       step: within the epoch, counted from 0.
       options: how the images are distorted, see `distort`.
+      size: height and width of what the network is given, as in `distort`.
       mean: as in `augment.normalize`.
       std: as in `augment.normalize`.
       num_classes: the number of classes.
@@ -136,6 +138,7 @@ def training_batch(
         data.labels[indices],
         key=stream_key(seed, Stream.AUGMENTATION, epoch, step),
         options=options,
+        size=size,
         mean=mean,
         std=std,
         num_classes=num_classes,

@@ -161,6 +161,7 @@ class Trainer:
                 epoch=epoch,
                 step=position,
                 options=experiment.data,
+                size=self.dataset.image_shape[:2],
                 num_classes=classes,
                 **look,
             )

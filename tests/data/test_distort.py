@@ -10,6 +10,7 @@ import pytest
 from skdsam_jax.data import DataOptions, augment, load_dataset
 from skdsam_jax.data.autoaugment import random_autoaugment
 from skdsam_jax.data.distort import distort
+from skdsam_jax.data.resized_crop import random_resized_crop
 from skdsam_jax.options import ConfigError, build
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
@@ -20,9 +21,10 @@ def _images(batch=32, side=16):
     return np.random.default_rng(0).integers(1, 256, (batch, side, side, 3), np.uint8)
 
 
-def _distort(images, key, **options):
+def _distort(images, key, size=None, **options):
     labels = jnp.arange(len(images), dtype=jnp.int32) % 5
     settings = {"mean": MEAN, "std": STD, "num_classes": 5, "dtype": jnp.float32}
+    settings["size"] = size or images.shape[1:3]
     function = functools.partial(distort, options=DataOptions(**options), **settings)
     return jax.jit(function)(jnp.asarray(images), labels, key=key)
 
@@ -52,6 +54,18 @@ def test_a_square_of_half_the_side_is_filled(key, cutout, value):
     areas = cut.sum((1, 2))
     assert areas.max() == 8 * 8
     assert areas.min() >= 4 * 4
+
+
+def test_resized_crops_shrink_larger_images_and_nothing_else_does(key):
+    resized, _ = _distort(_images(), key, size=(8, 8), crop="resized", cutout="mean", flip=False)
+    assert resized.shape == (32, 8, 8, 3)
+    crop_key, _, _, cutout_key, _ = jax.random.split(key, 5)
+    expected = random_resized_crop(crop_key, jnp.asarray(_images()), (8, 8))
+    expected = augment.normalize(expected, MEAN, STD, jnp.float32)
+    expected = augment.random_cutout(cutout_key, expected, 4)
+    np.testing.assert_allclose(resized, expected, atol=1e-5)
+    with pytest.raises(ValueError, match="can become"):
+        _distort(_images(), key, size=(8, 8))
 
 
 def test_a_size_of_its_own(key):
@@ -92,6 +106,10 @@ def test_mixup_sees_the_other_distortions_done(key):
         ({"cutout": "grey"}, "config.data.cutout: unknown value 'grey'; known are"),
         ({"crop_fill": 256}, "config.data.crop_fill: takes at most 255, not 256"),
         ({"mixup_alpha": -0.1}, "config.data.mixup_alpha: takes at least 0"),
+        (
+            {"crop": "resized", "pipeline": "streaming"},
+            "config.data.crop: takes padded when streaming",
+        ),
         ({"crop": "resize"}, "config.data.crop: unknown value 'resize'; did you mean resized?"),
     ],
 )
@@ -105,3 +123,16 @@ def test_what_cannot_be_is_refused_in_one_line(values, message):
 def test_a_square_as_large_as_the_image_is_refused():
     with pytest.raises(ConfigError, match=r"config\.data\.cutout_size: takes less than the image"):
         load_dataset(DataOptions(name="digits", cutout="mean", cutout_size=16), seed=0)
+
+
+def test_training_images_stay_large_for_resized_crops(data_dir):
+    options = {"name": "cifar10", "data_dir": str(data_dir), "validation_fraction": 0.5}
+    cropped = load_dataset(DataOptions(**options, image_size=16, crop="resized"), seed=0)
+    shrunk = load_dataset(DataOptions(**options, image_size=16), seed=0)
+    own = load_dataset(DataOptions(**options), seed=0)
+    assert cropped.image_shape == shrunk.image_shape == (16, 16, 3)
+    np.testing.assert_array_equal(cropped.train.images, own.train.images)
+    np.testing.assert_array_equal(cropped.validation.images, shrunk.validation.images)
+    np.testing.assert_array_equal(cropped.test.images, shrunk.test.images)
+    enlarged = load_dataset(DataOptions(**options, image_size=48, crop="resized"), seed=0)
+    assert enlarged.train.image_shape == (48, 48, 3)

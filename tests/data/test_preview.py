@@ -52,6 +52,7 @@ def test_rows_are_an_image_and_what_training_makes_of_it(dataset):
         epoch=0,
         step=0,
         options=options,
+        size=(SIDE, SIDE),
         mean=dataset.mean,
         std=dataset.std,
         num_classes=5,

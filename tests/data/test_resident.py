@@ -36,6 +36,7 @@ def _batch(data, indices, seed=0, epoch=0, step=0, dtype=jnp.float32, **options)
         epoch=epoch,
         step=step,
         options=DataOptions(**{"crop_padding": 2, **options}),
+        size=data.images.shape[1:3],
         num_classes=10,
         dtype=dtype,
         **LOOK,

@@ -24,13 +24,17 @@ def test_resized_crop_is_pillows(source, size):
     rectangles = np.concatenate([corners, sides], axis=1).astype(np.int32)
     rectangles[0] = 0, 0, *source
     ours = resized_crop(jnp.asarray(images), jnp.asarray(rectangles), size)
+    differences = []
     assert ours.dtype == jnp.uint8
     for image, result, (top, left, height, width) in zip(images, ours, rectangles, strict=True):
         cropped = Image.fromarray(image).crop((left, top, left + width, top + height))
         expected = cropped.resize(size[::-1], Image.Resampling.BILINEAR)
-        difference = np.abs(np.asarray(result).astype(int) - np.asarray(expected))
-        # Pillow rounds between its two passes, and its weights to 2^-22.
-        assert difference.max() <= 1
+        # Which of its two passes Pillow makes first depends on its version and the sizes; both
+        # round to levels in between.
+        difference = np.asarray(result).astype(int) - np.asarray(expected)
+        assert np.abs(difference).max() <= 1
+        differences.append(difference.mean())
+    assert abs(np.mean(differences)) < 0.01
 
 
 def test_a_whole_image_at_its_own_size_stays_as_it_is():

@@ -35,7 +35,7 @@ _SECTIONS: dict[str, type] = {
 }
 
 # Fields that cannot change the numbers: a run may be resumed with other values.
-_FREE_FIELDS = ("data.data_dir", "evaluation.batch_size", "checkpoint.", "logging.")
+_FREE_FIELDS = ("data.data_dir", "data.workers", "evaluation.batch_size", "checkpoint.", "logging.")
 
 
 @dataclasses.dataclass(frozen=True)

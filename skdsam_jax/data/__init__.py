@@ -41,11 +41,6 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
         )
     if options.test_fraction is not None and options.name != "folder":
         raise ConfigError("config.data.test_fraction: only for config.data.name=folder")
-    if options.pipeline == "streaming" and options.crop_padding:
-        raise ConfigError(
-            "config.data.crop_padding: takes 0 when streaming, which crops at random already; "
-            f"not {options.crop_padding}"
-        )
     dataset = DATASETS[options.name](options)
     side = min(dataset.image_shape[:2])
     for name in ("crop_padding", "cutout_size"):

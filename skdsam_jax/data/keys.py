@@ -14,6 +14,7 @@ class Stream(enum.IntEnum):
 
     ORDER = 0
     AUGMENTATION = 1
+    PHOTOGRAPH_CROP = 2
 
 
 def stream_key(

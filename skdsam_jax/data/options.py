@@ -38,8 +38,8 @@ class DataOptions:
     )
     workers: int | None = option(
         None,
-        "processes that decode when streaming; 0: none but training's own; None: one per core. "
-        "They change no number of a run",
+        "processes that decode when streaming, in each process of the run; 0: none but itself; "
+        "None: one per core, at most 16. They change no number of a run",
         minimum=0,
     )
     test_fraction: float | None = option(
@@ -88,10 +88,8 @@ class DataOptions:
     )
 
     def __post_init__(self) -> None:
-        if self.crop == "resized" and self.pipeline == "streaming":
-            raise ConfigError(
-                "config.data.crop: takes padded when streaming, which makes resized crops already"
-            )
+        if self.pipeline == "streaming" and self.crop != "resized":
+            raise ConfigError(f"config.data.crop: takes resized when streaming, not {self.crop}")
         if self.cutout_size is not None and self.cutout == "none":
             raise ConfigError(
                 "config.data.cutout_size: takes effect only with config.data.cutout black or mean"

@@ -4,6 +4,7 @@ Nothing here imports JAX, TFDS or Grain: worker processes decode with it.
 """
 
 import io
+import math
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,10 @@ from PIL import Image
 Box = tuple[float, float, float, float]
 
 _SMALLEST = 8
+
+# torchvision's defaults: shares of the area, and width / height.
+_SHARES = (0.08, 1.0)
+_RATIOS = (3 / 4, 4 / 3)
 
 # EXIF's orientation: how the pixels must be turned to stand upright.
 _ORIENTATION = 0x0112
@@ -122,6 +127,37 @@ def central_box(size: tuple[int, int], share: float = 1.0) -> Box:
     side = max(1, round(min(size) * share))
     left, upper = (width - side) // 2, (height - side) // 2
     return left, upper, left + side, upper + side
+
+
+def random_box(size: tuple[int, int], uniforms: np.ndarray) -> Box:
+    """A random rectangle of a picture, drawn as torchvision's `RandomResizedCrop` draws it.
+
+    The first attempt that fits counts: an area uniform on 8 % to 100 % of the picture's, a
+    logarithm of width / height uniform between those of 3/4 and 4/3, sides rounded to pixels. The
+    place is uniform. Where none fits: the largest central rectangle of a permitted ratio.
+
+    Args:
+      size: width and height of the picture.
+      uniforms: floating [attempts, 4] in [0, 1): of each attempt the area, the ratio, and the
+        place across and down.
+
+    Returns:
+      The rectangle, in whole pixels.
+    """
+    width, height = size
+    smallest, largest = _SHARES
+    narrowest, widest = map(math.log, _RATIOS)
+    for area, ratio, across, down in uniforms.tolist():
+        area = (smallest + area * (largest - smallest)) * width * height
+        ratio = math.exp(narrowest + ratio * (widest - narrowest))
+        wide, high = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < wide <= width and 0 < high <= height:
+            left, upper = int(across * (width - wide + 1)), int(down * (height - high + 1))
+            return left, upper, left + wide, upper + high
+    wide = min(width, round(height * _RATIOS[1]))
+    high = min(height, round(width / _RATIOS[0]))
+    left, upper = (width - wide) // 2, (height - high) // 2
+    return left, upper, left + wide, upper + high
 
 
 def _decoded(image: Image.Image) -> Image.Image:

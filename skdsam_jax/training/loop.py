@@ -68,6 +68,7 @@ def train(
     options = experiment.checkpoint
     keep_best = dataset.validation is not None
     with (
+        trainer,
         folder.open(experiment),
         Interruption() as interruption,
         Checkpoints(
@@ -91,7 +92,7 @@ def train(
 
 def _check(experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
     """Raises a ConfigError for what only data and devices together can tell."""
-    batch, examples = experiment.training.batch_size, len(dataset.train.labels)
+    batch, examples = experiment.training.batch_size, len(dataset.train)
     if batch > examples:
         raise ConfigError(
             f"config.training.batch_size: {batch} is more than the {examples} training images "
@@ -151,14 +152,14 @@ class _Run:
           InterruptedRunError: the run was asked to stop; its state is saved.
         """
         trainer, steps = self._trainer, self._trainer.steps_per_epoch
-        order = trainer.epoch_order(epoch)
         end = (epoch + 1) * steps
         done = self._step - epoch * steps
+        batches = trainer.batches(epoch, done)
         self._progress.start_epoch(epoch, self._options.epochs, steps, done)
         self._clock.start_epoch()
         while self._step < end:
             count = min(trainer.steps_per_dispatch, end - self._step)
-            self.state, self._sums, last = trainer.dispatch(self.state, self._sums, order, count)
+            self.state, self._sums, last = trainer.dispatch(self.state, self._sums, batches, count)
             skipped, last = jax.device_get((self._sums.skipped, last))
             self._step += count
             seconds = self._clock.tick(count)
@@ -249,7 +250,7 @@ def _best(history: Sequence[dict[str, Any]]) -> float:
 
 def _greeting(trainer: Trainer, step: int) -> str:
     experiment, dataset = trainer.experiment, trainer.dataset
-    sizes = f"{len(dataset.train.labels)} training and {len(dataset.test.labels)} test images"
+    sizes = f"{len(dataset.train)} training and {len(dataset.test)} test images"
     where = f"{trainer.mesh.size} {trainer.mesh.devices.flat[0].device_kind} device(s)"
     start = f", resuming at step {step}" if step else ""
     batch, images = experiment.training.batch_size, trainer.images_per_step

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -12,18 +13,19 @@ from flax import nnx
 
 from skdsam_jax.config import Experiment
 from skdsam_jax.data import Dataset
+from skdsam_jax.data.pipelines import create_pipeline, left_for_the_device
 from skdsam_jax.data.resident import (
     Batch,
     Resident,
     epoch_order,
     evaluation_batch,
     evaluation_order,
-    place,
     training_batch,
 )
 from skdsam_jax.methods import Method, create_method, find_method
 from skdsam_jax.models import create_backbone
 from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.options import ConfigError
 from skdsam_jax.run_options import TrainingOptions
 from skdsam_jax.training.metrics import Sums, summarize_exits
 from skdsam_jax.training.state import TrainState, create_optimizer, initial_state
@@ -70,11 +72,8 @@ class Trainer:
     def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
         options = experiment.training
         self.experiment, self.dataset, self.mesh = experiment, dataset, mesh
-        self.steps_per_epoch = len(dataset.train.labels) // options.batch_size
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
-        self.steps_per_dispatch = options.steps_per_dispatch or (
-            1 if on_cpu else _STEPS_PER_DISPATCH
-        )
+        self.steps_per_epoch = len(dataset.train) // options.batch_size
+        self.steps_per_dispatch = _steps_per_dispatch(experiment, mesh)
         self.evaluated = ("test",) if dataset.validation is None else ("validation", "test")
 
         classes = len(dataset.class_names)
@@ -89,8 +88,16 @@ class Trainer:
         ).shape[0]
         self._replicated = jax.sharding.NamedSharding(mesh, jax.P())
         self._by_batch = jax.sharding.NamedSharding(mesh, jax.P(None, "data"))
-        self._splits = {
-            name: place(getattr(dataset, name), self._replicated)
+        self._pipelines = {
+            name: create_pipeline(
+                getattr(dataset, name),
+                batch_size=(
+                    options.batch_size if name == "train" else experiment.evaluation.batch_size
+                ),
+                seed=experiment.seed if name == "train" else None,
+                mesh=mesh,
+                workers=experiment.data.workers,
+            )
             for name in ("train", *self.evaluated)
         }
         # An argument of the compiled functions: another seed needs no other compilation.
@@ -108,26 +115,43 @@ class Trainer:
         """The state before the first step, and empty sums."""
         return self._initial(self._seed), self.empty_sums()
 
-    def epoch_order(self, epoch: int) -> jax.Array:
-        """int32 [steps, batch]: the training images of each step of an epoch."""
-        options = self.experiment.training
-        examples = len(self.dataset.train.labels)
-        order = epoch_order(self._seed, epoch, examples, options.batch_size)
-        return jax.device_put(order, self._by_batch)
+    def __enter__(self) -> "Trainer":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pipeline in self._pipelines.values():
+            pipeline.close()
+
+    def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[jax.Array, Resident]]:
+        """What `dispatch` needs for the steps of an epoch, from `first_step` on.
+
+        Yields:
+          int32 [steps, batch], the training images of each step of the epoch; and the images.
+        """
+        examples, batch_size = len(self.dataset.train), self.experiment.training.batch_size
+        order = epoch_order(self._seed, epoch, examples, batch_size)
+        order = jax.device_put(order, self._by_batch)
+        for data in self._pipelines["train"].batches(epoch, first_step):
+            yield order, data
 
     def dispatch(
-        self, state: TrainState, sums: EpochSums, order: jax.Array, count: int
+        self,
+        state: TrainState,
+        sums: EpochSums,
+        batches: Iterator[tuple[jax.Array, Resident]],
+        count: int,
     ) -> tuple[TrainState, EpochSums, Sums]:
         """`count` training steps; `state` and `sums` are used up. See `step.train_steps`."""
-        return self._dispatch(state, sums, order, self._splits["train"], self._seed, count=count)
+        return self._dispatch(state, sums, *next(batches), self._seed, count=count)
 
     def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
         """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""
-        split = self._splits[name]
-        orders = evaluation_order(len(split.labels), self.experiment.evaluation.batch_size)
+        examples = len(getattr(self.dataset, name))
+        orders = evaluation_order(examples, self.experiment.evaluation.batch_size)
         rows, masks = jax.device_put(orders, self._by_batch)
+        data = self._pipelines[name].batches(epoch=0)
         batches = [
-            self._evaluate(state.params, state.model_state, split, rows, masks, batch)
+            self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
             for batch in range(len(rows))
         ]
         return summarize_exits(jax.tree.map(_total, *jax.device_get(batches)))
@@ -140,6 +164,7 @@ class Trainer:
         """Defines what runs on the devices; each function compiles when it is first called."""
         experiment, network, optimizer = self.experiment, self._network, self._optimizer
         options, classes = experiment.training, self.dataset.num_classes
+        distortions = left_for_the_device(experiment.data)
         look = {
             "mean": self.dataset.mean,
             "std": self.dataset.std,
@@ -160,7 +185,7 @@ class Trainer:
                 seed=seed,
                 epoch=epoch,
                 step=position,
-                options=experiment.data,
+                options=distortions,
                 size=self.dataset.image_shape[:2],
                 num_classes=classes,
                 **look,
@@ -200,7 +225,8 @@ class Trainer:
 
         def empty() -> EpochSums:
             indices = jnp.zeros(options.batch_size, jnp.int32)
-            batch = jax.eval_shape(make_batch, self._splits["train"], 0, indices, 0, 0)
+            data = self._pipelines["train"].abstract
+            batch = jax.eval_shape(make_batch, data, 0, indices, 0, 0)
             return empty_sums(network.params, network.model_state, batch, network=network)
 
         self._initial = jit(lambda seed: initial_state(network, optimizer, seed))
@@ -211,6 +237,18 @@ class Trainer:
 
     def _abstract(self, array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self._replicated)
+
+
+def _steps_per_dispatch(experiment: Experiment, mesh: jax.sharding.Mesh) -> int:
+    asked = experiment.training.steps_per_dispatch
+    if experiment.data.pipeline == "streaming":
+        if asked not in (None, 1):
+            raise ConfigError(
+                f"config.training.steps_per_dispatch: takes 1 when streaming, not {asked}"
+            )
+        return 1
+    on_cpu = mesh.devices.flat[0].platform == "cpu"
+    return asked or (1 if on_cpu else _STEPS_PER_DISPATCH)
 
 
 def _total(*batches: np.ndarray) -> np.ndarray:

@@ -107,8 +107,8 @@ def test_mixup_sees_the_other_distortions_done(key):
         ({"crop_fill": 256}, "config.data.crop_fill: takes at most 255, not 256"),
         ({"mixup_alpha": -0.1}, "config.data.mixup_alpha: takes at least 0"),
         (
-            {"crop": "resized", "pipeline": "streaming"},
-            "config.data.crop: takes padded when streaming",
+            {"crop": "padded", "pipeline": "streaming"},
+            "config.data.crop: takes resized when streaming, not padded",
         ),
         ({"crop": "resize"}, "config.data.crop: unknown value 'resize'; did you mean resized?"),
     ],

@@ -37,7 +37,7 @@ def one_tree(tmp_path):
 
 
 def _load(root, pipeline="resident", **options):
-    defaults = {"image_size": 16} if pipeline == "resident" else {"crop_padding": 0}
+    defaults = {"image_size": 16} if pipeline == "resident" else {"crop": "resized"}
     chosen = DataOptions(name="folder", data_dir=str(root), pipeline=pipeline, **defaults | options)
     return load_dataset(chosen, 0)
 
@@ -214,9 +214,8 @@ def test_a_single_class(one_tree):
         ({"image_size": None}, "config.data.image_size: must be set for config.data.name=folder"),
         ({"test_fraction": 0.2}, "config.data.test_fraction: must not be set, for there is a "),
         (
-            {"pipeline": "streaming", "crop_padding": 4},
-            "config.data.crop_padding: takes 0 when streaming, which crops at random already; "
-            "not 4",
+            {"pipeline": "streaming", "crop": "padded"},
+            "config.data.crop: takes resized when streaming, not padded",
         ),
     ],
 )
@@ -242,4 +241,4 @@ def test_other_sets_have_their_own_test_images():
     with pytest.raises(ConfigError, match=r"^config\.data\.test_fraction: only for"):
         load_dataset(DataOptions(test_fraction=0.5), 0)
     with pytest.raises(ConfigError, match=r"^config\.data\.pipeline: digits are resident"):
-        load_dataset(DataOptions(pipeline="streaming", crop_padding=0), 0)
+        load_dataset(DataOptions(pipeline="streaming", crop="resized"), 0)

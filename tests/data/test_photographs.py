@@ -75,7 +75,7 @@ def data_dir(tmp_path):
 
 
 def _stream(data_dir, name="imagenet2012", **options):
-    options = {"pipeline": "streaming", "crop_padding": 0} | options
+    options = {"pipeline": "streaming", "crop": "resized"} | options
     return load_dataset(DataOptions(name=name, data_dir=data_dir, **options), 0)
 
 

@@ -37,8 +37,8 @@ def _train(experiment, dataset, devices, steps=STEPS):
     state, sums = trainer.initial()
     losses = []
     for step in range(steps):
-        order = trainer.epoch_order(step // trainer.steps_per_epoch)
-        state, sums, last = trainer.dispatch(state, sums, order, 1)
+        batches = trainer.batches(*divmod(step, trainer.steps_per_epoch))
+        state, sums, last = trainer.dispatch(state, sums, batches, 1)
         losses.append(float(last["loss"]))
     return np.asarray(losses) / 16, state, trainer.evaluate(state, "test")
 

@@ -1,0 +1,111 @@
+"""Real runs of `train.py` on a folder of photographs."""
+
+import io
+import socket
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """48 training and 20 test images of two colours, 16 to 24 pixels wide."""
+    root = tmp_path_factory.mktemp("photographs") / "colours"
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 24), ("test", 10)):
+        for label, name in enumerate(("blue", "red")):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 200, (20, 16 + number % 9, 3), np.uint8)
+                pixels[..., 2 * (1 - label)] += 55
+                encoded = io.BytesIO()
+                Image.fromarray(pixels).save(encoded, "jpeg")
+                (root / split / name / f"{number}.jpg").write_bytes(encoded.getvalue())
+    return root
+
+
+@pytest.fixture
+def flags(photographs):
+    return (
+        "--config.data.name=folder",
+        f"--config.data.data_dir={photographs}",
+        "--config.data.pipeline=streaming",
+        "--config.data.crop=resized",
+        "--config.data.flip=True",
+        "--config.data.image_size=16",
+        "--config.data.train_examples=40",
+        "--config.data.validation_fraction=0.125",
+        "--config.training.batch_size=8",
+        "--config.training.epochs=3",
+        "--config.evaluation.batch_size=16",
+    )
+
+
+@pytest.mark.slow
+def test_a_run_that_was_stopped_equals_one_that_was_not(run, tmp_path, flags):
+    undisturbed = type(run)(tmp_path / "undisturbed")
+    undisturbed.finish(*flags, "--config.data.workers=0")
+    assert undisturbed.summary["dataset"] == "colours"
+
+    # Killed somewhere in an epoch, and gone on with another number of workers.
+    process = run.start(*flags, "--config.data.workers=2", "--config.checkpoint.every_minutes=0")
+    while len(list((run.workdir / "checkpoints").glob("[0-9]"))) < 2:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+    output, _ = run.finish(*flags, "--config.data.workers=1")
+    assert "resuming at step" in output
+    assert run.summary["params_digest"] == undisturbed.summary["params_digest"]
+    assert run.metrics == undisturbed.metrics
+
+
+@pytest.mark.slow
+def test_two_processes_equal_a_single_one(run, tmp_path, flags):
+    """Under x64, where rounding hides no difference."""
+    flags = (
+        *flags,
+        "--config.training.epochs=2",
+        "--config.training.learning_rate=0.01",
+        "--config.data.workers=1",
+    )
+    alone = type(run)(tmp_path / "alone")
+    alone.finish(*flags, JAX_ENABLE_X64="1")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    processes = [
+        run.start(
+            *flags,
+            f"--coordinator_address=127.0.0.1:{port}",
+            "--num_processes=2",
+            f"--process_id={number}",
+            JAX_ENABLE_X64="1",
+        )
+        for number in (0, 1)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    for two, one in zip(run.metrics, alone.metrics, strict=True):
+        assert two["train"]["loss"] == pytest.approx(one["train"]["loss"], rel=1e-8)
+        assert two["test"]["nll"] == pytest.approx(one["test"]["nll"], rel=1e-8)
+        assert two["validation"]["accuracy"] == one["validation"]["accuracy"]
+
+
+def test_a_damaged_photograph_stops_the_run_before_it_begins(run, flags, photographs):
+    damaged = photographs / "train" / "red" / "damaged.jpg"
+    damaged.write_bytes(b"no photograph")
+    try:
+        _, errors = run.finish(*flags, code=2)
+    finally:
+        damaged.unlink()
+    assert errors == f"error: {damaged}: is no picture that can be read\n"
+    assert not run.workdir.exists()
+
+
+def test_streaming_takes_a_step_at_a_time(run, flags):
+    _, errors = run.finish(*flags, "--config.training.steps_per_dispatch=5", code=2)
+    assert errors == "error: config.training.steps_per_dispatch: takes 1 when streaming, not 5\n"

@@ -16,7 +16,7 @@ import tempfile
 
 from skdsam_jax.data.catalogue import DATASETS
 from skdsam_jax.data.prepared import PreparedSet
-from skdsam_jax.data.prepared_folders import data_folder, find_prepared, split_sizes
+from skdsam_jax.data.prepared_folders import data_folder, find_prepared, split_sizes, whole_sizes
 from skdsam_jax.options import ConfigError, known
 
 # TFDS's own 10 retries, each waiting twice as long, keep a machine without network for 200 s.
@@ -81,9 +81,9 @@ def prepare(
       The folder of the prepared set.
 
     Raises:
-      ConfigError: the set is unknown or needs no preparation, TensorFlow is needed and not
-        installed, the archives do not hold what they should, or downloading, preparing or writing
-        failed.
+      ConfigError: the set is unknown or needs no preparation, only a part of it is prepared
+        already, TensorFlow is needed and not installed, the archives do not hold what they should,
+        or downloading, preparing or writing failed.
     """
     if name not in _names():
         raise ConfigError(f"{name}: not a set to prepare; {known(name, _names())}")
@@ -94,6 +94,10 @@ def prepare(
         raise ConfigError(f"--manual_dir: no files in {manual_dir}")
     folder = find_prepared(name, root)
     if folder is not None:
+        if whole_sizes(folder) is not None and not allow_partial:
+            raise ConfigError(
+                f"{folder}: holds only a part of {name}; delete it to prepare the whole set"
+            )
         return folder
     if DATASETS[name].needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
         raise ConfigError(

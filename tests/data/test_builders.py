@@ -169,6 +169,18 @@ def test_a_part_of_a_set_says_that_it_is_one(one, tmp_path, monkeypatch, caplog)
     )
 
 
+def test_a_part_is_not_taken_for_the_whole(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(TinyImagenet, "SIZES", {"train": 1000, "test": 500})
+    _prepare(tiny, tmp_path, "--allow_partial")
+    _prepare(tiny, tmp_path, "--allow_partial")
+    with pytest.raises(SystemExit) as error:
+        _prepare(tiny, tmp_path)
+    folder = tmp_path / "data" / "tiny_imagenet" / "1.0.0"
+    assert str(error.value) == (
+        f"error: {folder}: holds only a part of tiny_imagenet; delete it to prepare the whole set"
+    )
+
+
 def test_a_partial_archive_may_lack_what_its_lists_name(one, tmp_path):
     del one.pictures[one.first_training_picture()]
     _prepare(one, tmp_path, "--allow_partial")

@@ -9,14 +9,17 @@ import sys
 from collections.abc import Callable, Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image
 
 from skdsam_jax.data import DataOptions, Dataset, load_dataset
-from skdsam_jax.data.resident import epoch_order, place, training_batch
+from skdsam_jax.data.dataset import EncodedSplit
+from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews
+from skdsam_jax.data.pipelines import left_for_the_device
+from skdsam_jax.data.resident import Resident, epoch_order, place, training_batch
 from skdsam_jax.data.resize import resize
+from skdsam_jax.data.streaming import Gathered
 from skdsam_jax.options import ConfigError
 
 _USAGE = """\
@@ -59,8 +62,6 @@ def _preview(argv: Sequence[str], values: flags.FlagValues) -> None:
     parse(argv, values, {"config": "configs/digits.py", "out": "grid.png"})
     experiment = from_config_dict(values["config"].value)
     method = find_method(experiment.method.name)
-    if experiment.data.pipeline != "resident":
-        raise ConfigError("config.data.pipeline: a preview takes resident")
     dataset = load_dataset(experiment.data, experiment.seed)
     grid = draw(
         dataset,
@@ -92,10 +93,10 @@ def draw(
     """Draws images of a run's first batch, each as it is and in several distorted versions.
 
     The first version is what the run's first step sees; the others are what the same images would
-    have become at the following steps.
+    have become in the epochs after it.
 
     Args:
-      dataset: resident.
+      dataset: resident or streaming.
       options: how images are distorted.
       seed: of the run.
       batch_size: of the run; Mixup looks for partners within the batch.
@@ -107,17 +108,16 @@ def draw(
       uint8 [height, width, 3], on white.
     """
     order = epoch_order(seed, 0, len(dataset.train), batch_size)[0]
-    batch = place(dataset.train.take(np.asarray(order)))
 
     @jax.jit
-    def distorted(step: jax.Array) -> jax.Array:
+    def distorted(data: Resident, epoch: jax.Array) -> jax.Array:
         made = training_batch(
-            batch,
-            jnp.arange(batch_size, dtype=jnp.int32),
+            data,
+            order,
             seed=seed,
-            epoch=0,
-            step=step,
-            options=options,
+            epoch=epoch,
+            step=0,
+            options=left_for_the_device(options),
             size=dataset.image_shape[:2],
             mean=dataset.mean,
             std=dataset.std,
@@ -126,9 +126,18 @@ def draw(
         seen = views(made.images)
         return seen.reshape(batch_size, -1, *seen.shape[1:])[:images]
 
-    originals = resize(np.asarray(batch.images[:images]), dataset.image_shape[0])[:, None]
-    made = [_pixels(distorted(step), dataset) for step in range(versions)]
-    return tile(np.concatenate([originals, *made], axis=1))
+    if isinstance(dataset.train, EncodedSplit):
+        originals, _ = EvaluationViews(dataset.train, batch_size).make(0, order[:images])
+        crops = TrainingViews(dataset.train, batch_size, seed)
+        data = (
+            Resident(*map(Gathered, crops.make(epoch, np.asarray(order))))
+            for epoch in range(versions)
+        )
+    else:
+        originals = resize(dataset.train.images[order[:images]], dataset.image_shape[0])
+        data = [place(dataset.train)] * versions
+    made = [_pixels(distorted(part, epoch), dataset) for epoch, part in enumerate(data)]
+    return tile(np.concatenate([originals[:, None], *made], axis=1))
 
 
 def tile(images: np.ndarray) -> np.ndarray:

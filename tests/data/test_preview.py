@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skdsam_jax.data import DataOptions, Dataset, Split
+from skdsam_jax.data import DataOptions, Dataset, Split, load_dataset
+from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews
 from skdsam_jax.data.preview import draw, main, tile
 from skdsam_jax.data.resident import epoch_order, place, training_batch
 from skdsam_jax.methods import find_method
@@ -72,6 +73,31 @@ def test_views_of_a_method_stand_side_by_side(dataset):
     for row in tiles:
         for turn in range(4):
             np.testing.assert_array_equal(row[1 + turn], np.rot90(row[0], turn))
+
+
+def test_streamed_photographs_are_cropped_once(tmp_path):
+    generator = np.random.default_rng(0)
+    for name in ("train/bee", "train/cow", "test/bee", "test/cow"):
+        (tmp_path / name).mkdir(parents=True)
+        for number in range(3):
+            pixels = generator.integers(0, 256, (20, 30, 3), np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{number}.png")
+    options = DataOptions(
+        name="folder",
+        data_dir=str(tmp_path),
+        pipeline="streaming",
+        crop="resized",
+        image_size=8,
+        flip=False,
+    )
+    photographs = load_dataset(options, seed=3)
+    tiles = _tiles(_draw(photographs, options, batch_size=6))
+    order = np.asarray(epoch_order(3, 0, 6, 6)[0])
+    crops = TrainingViews(photographs.train, 6, 3)
+    for epoch in range(2):
+        np.testing.assert_array_equal(tiles[:, 1 + epoch], crops.make(epoch, order)[0][:4])
+    originals, _ = EvaluationViews(photographs.train, 6).make(0, order[:4])
+    np.testing.assert_array_equal(tiles[:, 0], originals)
 
 
 def test_large_images_are_not_enlarged():

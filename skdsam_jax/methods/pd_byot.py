@@ -21,7 +21,7 @@ class PdByotOptions(ByotOptions):
 
 
 class PdByot(Byot):
-    """BYOT with progressive decay; thesis equations 2.6-2.9."""
+    """BYOT with a decay per block; thesis equations 2.6-2.9."""
 
     Options: ClassVar = PdByotOptions
 

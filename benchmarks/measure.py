@@ -1,0 +1,196 @@
+"""Runs implementations in turns and makes numbers of their times."""
+
+import contextlib
+import dataclasses
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchmarks.agreement import Agreement, compare
+from benchmarks.settings import Settings
+from benchmarks.worker import Worker
+
+OURS = "skdsam_jax"
+
+# What float32 rounding leaves of agreement: ReLU and L1 switch at zero, so that the last digit of
+# an activation decides about whole gradients of it.
+TOLERANCE = 1e-2
+
+# The compilation of what is timed must not be one that was kept from an earlier run.
+_ENVIRONMENT = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What to measure.
+
+    Attributes:
+      settings: of each method.
+      variants: of PyTorch, "eager" or "compile"; may be empty.
+      platform: JAX's name of the device, "cpu" or "gpu".
+      steps: per measurement.
+      repeats: measurements of each implementation.
+    """
+
+    settings: Sequence[Settings]
+    variants: Sequence[str]
+    platform: str
+    steps: int
+    repeats: int
+
+
+def find_platform() -> str:
+    """The platform that JAX uses here, asked in another process."""
+    program = "import jax; print(jax.default_backend())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=True, capture_output=True, text=True
+    )
+    return done.stdout.split()[-1]
+
+
+def measure(plan: Plan) -> dict[str, Any]:
+    """Checks that all implementations agree, then times them in turns.
+
+    Returns:
+      Plain values, as `--json` writes them.
+
+    Raises:
+      DisagreementError: before anything is timed.
+    """
+    agreements = {
+        settings.method: check_agreement(settings, plan.platform) if plan.variants else None
+        for settings in plan.settings
+    }
+    with contextlib.ExitStack() as stack:
+        workers: dict[tuple[str, str], Worker] = {}
+        for settings in plan.settings:
+            ours = stack.enter_context(_ours(settings))
+            workers[settings.method, OURS] = ours
+            for variant in plan.variants:
+                theirs = stack.enter_context(_pytorch(settings, plan.platform, variant))
+                theirs("load", ours("weights"))
+                workers[settings.method, f"pytorch_{variant}"] = theirs
+        facts = {key: worker("describe") for key, worker in workers.items()}
+        first = {key: worker("first_step") for key, worker in workers.items()}
+        seconds = _take_turns(plan, workers)
+        peak = _matrix_peak(plan, workers)
+        methods = {}
+        for settings in plan.settings:
+            mine = {
+                name: worker for (method, name), worker in workers.items()
+                if method == settings.method
+            }  # fmt: skip
+            methods[settings.method] = _summarize(
+                settings,
+                mine,
+                {name: seconds[settings.method, name] for name in mine},
+                {name: first[settings.method, name] for name in mine},
+                peak,
+            )
+            agreement = agreements[settings.method]
+            methods[settings.method]["agreement"] = agreement and dataclasses.asdict(agreement)
+            described = facts[settings.method, OURS]
+            methods[settings.method]["parameters"] = described["parameters"]
+    versions = {}
+    for described_by in facts.values():
+        versions |= described_by["versions"]
+    common = dataclasses.asdict(plan.settings[0])
+    common.pop("method")
+    return {
+        "settings": common | {"steps": plan.steps, "repeats": plan.repeats},
+        "hardware": facts[plan.settings[0].method, OURS]["hardware"],
+        "versions": versions,
+        "matrix_peak_flops_per_second": peak,
+        "methods": methods,
+        "ratios": _ratios(plan, seconds),
+    }
+
+
+def check_agreement(settings: Settings, platform: str) -> Agreement:
+    """Compares loss and gradients from the same weights.
+
+    Raises:
+      DisagreementError: they differ by more than rounding.
+    """
+    with _ours(settings) as ours, _pytorch(settings, platform, "eager") as theirs:
+        theirs("load", ours("weights"))
+        return compare(ours("loss_and_gradient"), theirs("loss_and_gradient"), TOLERANCE)
+
+
+def _ours(settings: Settings) -> Worker:
+    return Worker("benchmarks.jax_training:JaxTraining", settings, environment=_ENVIRONMENT)
+
+
+def _pytorch(settings: Settings, platform: str, variant: str) -> Worker:
+    device = "cpu" if platform == "cpu" else "cuda"
+    target = "benchmarks.pytorch_training:PytorchTraining"
+    return Worker(target, settings, device, variant == "compile")
+
+
+def _take_turns(
+    plan: Plan, workers: Mapping[tuple[str, str], Worker]
+) -> dict[tuple[str, str], list[float]]:
+    """Seconds per step of each turn of each worker; a turn before the first is not counted."""
+    for worker in workers.values():
+        worker("run", plan.steps)
+        worker("reset_peak_memory")
+    seconds: dict[tuple[str, str], list[float]] = {key: [] for key in workers}
+    for _ in range(plan.repeats):
+        for key, worker in workers.items():
+            seconds[key].append(worker("run", plan.steps))
+    return seconds
+
+
+def _matrix_peak(plan: Plan, workers: Mapping[tuple[str, str], Worker]) -> float:
+    """The faster of the libraries' matrix products, in FLOP/s."""
+    size = 2048 if plan.platform == "cpu" else 8192
+    one_of_each = {name: worker for (_, name), worker in workers.items()}
+    return max(worker("matrix_peak", size) for worker in one_of_each.values())
+
+
+def _summarize(
+    settings: Settings,
+    workers: Mapping[str, Worker],
+    seconds: Mapping[str, Sequence[float]],
+    first: Mapping[str, Mapping[str, float]],
+    peak: float,
+) -> dict[str, Any]:
+    """What was measured of one method."""
+    flops = first[OURS]["flops_per_image"]
+    implementations = {}
+    for name, worker in workers.items():
+        rate = settings.batch_size / statistics.median(seconds[name])
+        implementations[name] = {
+            "images_per_second": rate,
+            "share_of_matrix_peak": rate * flops / peak,
+            "peak_memory_bytes": worker("peak_memory_bytes"),
+            "seconds_per_step": list(seconds[name]),
+            **first[name],
+        }
+    input_seconds = workers[OURS]("input_seconds")
+    implementations[OURS]["input_share"] = input_seconds / statistics.median(seconds[OURS])
+    return {"flops_per_image": flops, "implementations": implementations}
+
+
+def _ratios(
+    plan: Plan, seconds: Mapping[tuple[str, str], Sequence[float]]
+) -> dict[str, dict[str, float]]:
+    """Speed over speed, by "A over B"; medians and extremes over the turns."""
+    pairs = {}
+    baseline = plan.settings[0].method
+    names = list(dict.fromkeys(name for _, name in seconds))
+    for settings in plan.settings:
+        method = settings.method
+        for name in names[1:]:
+            pairs[f"{method}: {OURS} over {name}"] = ((method, OURS), (method, name))
+        for name in names if method != baseline else ():
+            pairs[f"{name}: {method} over {baseline}"] = ((method, name), (baseline, name))
+    ratios = {}
+    for label, (numerator, denominator) in pairs.items():
+        turns = [b / a for a, b in zip(seconds[numerator], seconds[denominator], strict=True)]
+        ratios[label] = {
+            "median": statistics.median(turns), "minimum": min(turns), "maximum": max(turns)
+        }  # fmt: skip
+    return ratios

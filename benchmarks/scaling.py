@@ -1,0 +1,120 @@
+"""The step on many devices, on paper: `python -m benchmarks.scaling`.
+
+Compiles the trainer's step for 1, 8 and 64 simulated CPU devices, each in a process of its own,
+and reads from the compiled program what it sends between devices and the memory of one device. The
+batch per device stays the same (weak scaling). Nothing is run and nothing is timed.
+
+The predicted efficiency is t / (t + c). t is the arithmetic of one device's part of the batch at
+the assumed speed; c is the time of all collectives one after another, without any overlap with
+arithmetic, at the assumed bandwidth and latency, so that a real machine should do better. The
+defaults assume H200s, bfloat16 at a quarter of the 989 TFLOP/s in the data sheet, and, for groups
+larger than 8, one 400 Gbit/s link per device; within 8, NVLink at 450 GB/s in each direction.
+"""
+
+import argparse
+import dataclasses
+import json
+import pathlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.collectives import Interconnect, find_collectives, seconds_between
+from benchmarks.settings import METHODS, Settings
+from benchmarks.worker import Worker
+
+WITHIN_NODE = Interconnect(bandwidth=450e9, latency=10e-6)
+BETWEEN_NODES = Interconnect(bandwidth=50e9, latency=30e-6)
+DEVICES_PER_NODE = 8
+SPEED = 989e12 / 4
+
+
+def predict(program: dict[str, Any], devices: int, speed: float) -> dict[str, float]:
+    """Seconds of arithmetic and of communication, and the efficiency that follows."""
+    interconnect = WITHIN_NODE if devices <= DEVICES_PER_NODE else BETWEEN_NODES
+    computing = program["flops_per_device"] / speed
+    collectives = find_collectives(program["text"])
+    communicating = seconds_between(collectives, devices, interconnect)
+    return {
+        "compute_seconds": computing,
+        "communication_seconds": communicating,
+        "efficiency": computing / (computing + communicating),
+    }
+
+
+def study(settings: Settings, devices: int, speed: float) -> dict[str, Any]:
+    """Compiles the step for so many devices; the batch of `settings` is that of one device."""
+    whole = dataclasses.replace(
+        settings,
+        batch_size=settings.batch_size * devices,
+        examples=settings.batch_size * devices,
+    )
+    environment = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+    with Worker("benchmarks.simulated:Simulated", whole, environment=environment) as worker:
+        program = worker("compile")
+    collectives = find_collectives(program["text"])
+    prediction = predict(program, devices, speed)
+    del program["text"]
+    sizes: Counter[str] = Counter()
+    for kind, size in collectives:
+        sizes[kind] += size
+    return {
+        "devices": devices,
+        **program,
+        "collectives": dict(Counter(kind for kind, _ in collectives)),
+        "collective_bytes": dict(sizes),
+        **prediction,
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compiles, prints and, on request, writes."""
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.scaling",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_argument("--method", choices=METHODS, default="skdsam")
+    options.add_argument("--devices", nargs="+", type=int, default=[1, 8, 64])
+    options.add_argument("--width", type=int, default=64)
+    options.add_argument("--batch_size", type=int, default=128, help="of each device")
+    options.add_argument("--speed", type=float, default=SPEED, help="FLOP/s of one device")
+    options.add_argument("--json", metavar="FILE", help="write what was found")
+    parsed = options.parse_args(arguments)
+    settings = Settings(method=parsed.method, width=parsed.width, batch_size=parsed.batch_size)
+    print(
+        f"{parsed.method}, width {parsed.width}, {parsed.batch_size} images per device\n"
+        f"{'devices':>8}{'collectives':>13}{'sent MB':>9}{'state MB':>10}{'working MB':>12}"
+        f"{'compute ms':>12}{'network ms':>12}{'efficiency':>12}"
+    )
+    results = []
+    for devices in parsed.devices:
+        found = study(settings, devices, parsed.speed)
+        results.append(found)
+        print(
+            f"{devices:8}{sum(found['collectives'].values()):13}"
+            f"{sum(found['collective_bytes'].values()) / 1e6:9.1f}"
+            f"{found['state_bytes'] / 1e6:10.1f}{found['temporary_bytes'] / 1e6:12.1f}"
+            f"{1e3 * found['compute_seconds']:12.2f}{1e3 * found['communication_seconds']:12.2f}"
+            f"{found['efficiency']:12.1%}",
+            flush=True,
+        )
+    if parsed.json:
+        result = {
+            "command": " ".join(["python -m benchmarks.scaling", *arguments]),
+            "settings": dataclasses.asdict(settings),
+            "assumptions": {
+                "flops_per_second": parsed.speed,
+                "within_node": WITHIN_NODE._asdict(),
+                "between_nodes": BETWEEN_NODES._asdict(),
+                "devices_per_node": DEVICES_PER_NODE,
+            },
+            "programs": results,
+        }
+        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,111 @@
+"""Times the training step here and in PyTorch: `python -m benchmarks.train_step`.
+
+Both train the same network on the same batches' worth of random images, each in a process of its
+own, in turns: A B A B. A ratio is the median over the turns of PyTorch's time over this library's,
+above 1 where this library is faster. Before anything is timed both compute loss and gradients
+from the same weights, and the command stops if they differ.
+
+The device is JAX's. On a GPU the compute type is bfloat16, under autocast in PyTorch, which runs
+eagerly and compiled; on a CPU it is float32 and eager. PyTorch is the extra `benchmark`; without
+it only this library is timed.
+"""
+
+import argparse
+import importlib.util
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from benchmarks.agreement import DisagreementError
+from benchmarks.measure import Plan, find_platform, measure
+from benchmarks.report import describe
+from benchmarks.settings import METHODS, Settings
+
+MODELS = ("resnet18", "wrn16_2")
+VARIANTS = ("eager", "compile")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.train_step",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = options.add_argument
+    add("--method", nargs="+", choices=METHODS, default=["cross_entropy", "skdsam"])
+    add("--model", choices=MODELS, default="resnet18")
+    add("--width", type=_positive, help="of the network; by default 64, for wrn16_2 16")
+    add("--batch_size", type=_positive, default=128)
+    add("--image_size", type=_positive, default=32)
+    add("--examples", type=_positive, default=50_000, help="images that lie on the device")
+    add("--augment", action=argparse.BooleanOptionalAction, default=True)
+    add("--compute_dtype", choices=("float32", "bfloat16"), help="by default as said above")
+    add("--pytorch", nargs="*", choices=VARIANTS, help="by default as said above; nothing: none")
+    add("--steps", type=_positive, help="per measurement; by default 2 on a CPU, 200 on a GPU")
+    add("--repeats", type=_positive, default=5, help="measurements of each")
+    add("--json", metavar="FILE", help="write what was measured")
+    return options
+
+
+def make_plan(arguments: argparse.Namespace) -> Plan:
+    """What to measure, on the device that JAX finds.
+
+    Raises:
+      ValueError: PyTorch was asked for and is not installed.
+    """
+    installed = importlib.util.find_spec("torch") is not None
+    if arguments.pytorch and not installed:
+        raise ValueError('--pytorch: PyTorch is not installed; pip install -e ".[benchmark]"')
+    platform = find_platform()
+    on_cpu = platform == "cpu"
+    variants = arguments.pytorch
+    if variants is None:
+        variants = ([], ["eager"] if on_cpu else list(VARIANTS))[installed]
+    settings = [
+        Settings(
+            method=method,
+            model=arguments.model,
+            width=arguments.width or (16 if arguments.model == "wrn16_2" else 64),
+            batch_size=arguments.batch_size,
+            augment=arguments.augment,
+            compute_dtype=arguments.compute_dtype or ("float32" if on_cpu else "bfloat16"),
+            examples=max(arguments.examples, arguments.batch_size),
+            image_size=arguments.image_size,
+        )
+        for method in dict.fromkeys(arguments.method)
+    ]
+    steps = arguments.steps or (2 if on_cpu else 200)
+    return Plan(settings, variants, platform, steps, arguments.repeats)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures, prints and, on request, writes; returns the exit code."""
+    options = parser()
+    parsed = options.parse_args(arguments)
+    try:
+        plan = make_plan(parsed)
+    except ValueError as error:
+        options.error(str(error))
+    try:
+        result = measure(plan)
+    except DisagreementError as error:
+        print(f"error: the two compute different things, so nothing is timed: {error}")
+        return 1
+    result["command"] = " ".join(["python -m benchmarks.train_step", *arguments])
+    print(describe(result))
+    if parsed.json:
+        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

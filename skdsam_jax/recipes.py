@@ -55,7 +55,20 @@ def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
       ConfigError: no addition has that name, or the recipe has a Cutout of its own.
     """
     if name not in ADDITIONS:
-        raise ConfigError(f"augmentation: unknown value {name!r}; {known(name, ADDITIONS)}")
+        raise ConfigError(f"augment: unknown value {name!r}; {known(name, ADDITIONS)}")
     if name == "cutout" and config.data.cutout != "none":
-        raise ConfigError("augmentation: the recipe lab holds a Cutout already")
+        raise ConfigError("augment: the recipe lab holds a Cutout already")
     config.update_from_flattened_dict(ADDITIONS[name])
+
+
+def stream_photographs(config: ml_collections.ConfigDict) -> None:
+    """Shows photographs as work on fine-grained classes does.
+
+    Training sees random-resized crops of 224 pixels, tests the central square; the network begins
+    as for ImageNet, in batches that fit at this size.
+    """
+    config.model.stem = "imagenet"
+    config.data.pipeline = "streaming"
+    config.data.crop = "resized"
+    config.data.image_size = 224
+    config.evaluation.batch_size = 128

@@ -26,14 +26,42 @@ def load(path):
 def test_every_file_describes_an_experiment_and_how_to_run_it(path):
     module = load(path)
     experiment = from_config_dict(module.get_config())
-    assert f"python train.py --config configs/{path.name}" in module.__doc__
-    if path.stem.startswith("cifar100_"):
-        assert path.stem == f"cifar100_{experiment.method.name}"
+    assert f"python train.py --config configs/{path.name} --workdir runs/" in module.__doc__
+    assert (experiment.method.name, experiment.model.name) == ("skdsam", "resnet18")
 
 
-def test_there_is_a_config_for_every_method():
-    methods = {from_config_dict(load(path).get_config()).method.name for path in CONFIGS}
-    assert methods == set(METHODS)
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_file_takes_a_cell(path):
+    cell = "augment=mixup,recipe=lab,method=byot,backbone=densenet121"
+    experiment = from_config_dict(load(path).get_config(cell))
+    assert (experiment.model.name, experiment.method.name) == ("densenet121", "byot")
+    assert (experiment.data.mixup_alpha, experiment.data.autoaugment) == (0.2, True)
+    # All else is the file's own.
+    plain = from_config_dict(load(path).get_config())
+    assert experiment.data.name == plain.data.name
+    assert experiment.training.batch_size == plain.training.batch_size
+
+
+def test_photographs_are_streamed_as_for_imagenet():
+    for name in ("cub200", "mit67", "dogs", "stanford40", "folder"):
+        (path,) = (path for path in CONFIGS if path.stem == name)
+        experiment = from_config_dict(load(path).get_config())
+        data = experiment.data
+        assert (data.pipeline, data.crop, data.image_size) == ("streaming", "resized", 224), name
+        assert experiment.model.stem == "imagenet", name
+
+
+def test_tiny_imagenet_has_two_sizes():
+    data = [
+        from_config_dict(load(path).get_config()).data
+        for path in CONFIGS
+        if path.stem.startswith("tiny_imagenet")
+    ]
+    assert [(options.image_size, options.crop) for options in data] == [
+        (32, "resized"),
+        (None, "padded"),
+    ]
+    assert data[1].crop_padding == 8
 
 
 def test_an_experiment_survives_json():

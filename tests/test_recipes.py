@@ -16,7 +16,7 @@ def _cifar100(recipe):
     spec = importlib.util.spec_from_file_location("cifar100", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return from_config_dict(module.get_config(recipe))
+    return from_config_dict(module.get_config(f"recipe={recipe}"))
 
 
 def test_the_thesis_recipe_is_the_default():
@@ -53,9 +53,7 @@ def test_what_cannot_be_is_refused():
     config = default_config()
     with pytest.raises(ConfigError, match=r"recipe: unknown value .labs.; did you mean lab\?"):
         use_recipe(config, "labs")
-    with pytest.raises(
-        ConfigError, match=r"augmentation: unknown value .mix.; did you mean mixup\?"
-    ):
+    with pytest.raises(ConfigError, match=r"augment: unknown value .mix.; did you mean mixup\?"):
         add_augmentation(config, "mix")
     use_recipe(config, "lab")
     with pytest.raises(ConfigError, match="the recipe lab holds a Cutout already"):

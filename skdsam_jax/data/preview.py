@@ -1,6 +1,6 @@
 """Draws what a network sees of the training images.
 
-    python -m skdsam_jax.data.preview --config configs/cifar100.py:lab --out grid.png
+    python -m skdsam_jax.data.preview --config configs/cifar100.py:recipe=lab --out grid.png
 
 Each row begins with an image as it is; behind it stands what training could make of it.
 """

@@ -1,6 +1,7 @@
 """Training methods: what each adds to a backbone, and its loss.
 
-A new method is one file here, one line in the table below and one file in `configs/`.
+A new method is one file here and one line in the table below; `method=NAME` behind any config file
+then trains it.
 """
 
 from typing import Any

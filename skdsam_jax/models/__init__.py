@@ -62,9 +62,24 @@ __all__ = [
     "SepConvHead",
     "ShallowExits",
     "create_backbone",
+    "find_backbone",
     "global_average_pool",
     "initialize",
 ]
+
+
+def find_backbone(name: str) -> Callable[..., Backbone]:
+    """What builds the backbone called `name`, of `BACKBONES` or wrn<depth>_<widening>.
+
+    Raises:
+      ConfigError: no backbone has that name.
+    """
+    if name in BACKBONES:
+        return BACKBONES[name]
+    if match := _WIDE_RESNET.fullmatch(name):
+        return functools.partial(WideResNet, *map(int, match.groups()))
+    names = [*BACKBONES, "wrn<depth>_<widening>"]
+    raise ConfigError(f"config.model.name: unknown backbone {name!r}; {known(name, names)}")
 
 
 def create_backbone(
@@ -92,13 +107,7 @@ def create_backbone(
     Raises:
       ConfigError: no backbone has that name, or this one not that width or stem.
     """
-    if name in BACKBONES:
-        constructor = BACKBONES[name]
-    elif match := _WIDE_RESNET.fullmatch(name):
-        constructor = functools.partial(WideResNet, *map(int, match.groups()))
-    else:
-        names = [*BACKBONES, "wrn<depth>_<widening>"]
-        raise ConfigError(f"config.model.name: unknown backbone {name!r}; {known(name, names)}")
+    constructor = find_backbone(name)
     if width is not None:
         settings["width"] = width
     backbone = constructor(stem=stem, **settings)

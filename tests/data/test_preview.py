@@ -134,7 +134,7 @@ def test_the_command_writes_a_picture(tmp_path):
         (["--config=configs/digits.py", "--out=a.png", "--images=0"], "--images"),
         (["--config=configs/digits.py", "--out=/nowhere/a.png"], "--out: /nowhere/a.png cannot be"),
         (["--config=configs/digits.py", "--out=a.doc"], "--out: a.doc cannot be written"),
-        (["--config=configs/cifar100.py:labs", "--out=a.png"], "did you mean lab?"),
+        (["--config=configs/cifar100.py:recipe=labs", "--out=a.png"], "did you mean lab?"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments, message, capsys, monkeypatch):

@@ -14,9 +14,11 @@ from ml_collections import config_flags
 from skdsam_jax.options import ConfigError, known
 
 _USAGE = """\
-usage: train.py --config FILE --workdir DIR [--stop_after_epochs N] [--config.FIELD=VALUE ...]
+usage: train.py --config FILE[:CELL] --workdir DIR [--stop_after_epochs N]
+                [--config.FIELD=VALUE ...]
 
-  --config             the experiment, a file of configs/
+  --config             the experiment, a file of configs/; behind a colon, separated by commas,
+                       backbone=, method=, recipe= (thesis or lab), augment= (cutout or mixup)
   --workdir            the run's folder; a run found there goes on
   --stop_after_epochs  end early, when this many epochs of the run are finished
 
@@ -168,6 +170,8 @@ def parse(argv: Sequence[str], values: flags.FlagValues, required: Mapping[str, 
             raise ConfigError(f"--config: there is no file {path}") from None
         last_line = str(error).strip().splitlines()[-1:]
         reason = last_line[0] if last_line else type(error).__name__
+        # Of what a config file raised, ml_collections passes on the printed trace.
+        reason = reason.removeprefix(f"{ConfigError.__module__}.{ConfigError.__name__}: ")
         raise ConfigError(reason.replace("Unknown command line flag", "unknown flag")) from None
     if rest:
         raise ConfigError(f"{rest[0]}: unknown argument; flags begin with --")

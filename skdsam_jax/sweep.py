@@ -1,4 +1,6 @@
-"""Runs a table of the thesis: `python -m skdsam_jax.sweep --table 4.15 --workdir runs/table-4.15`.
+"""Runs a table of the thesis.
+
+    python -m skdsam_jax.sweep --table 4.15 --seeds 0,1,2 --workdir runs/table-4.15
 
 Every cell is a run of `train.py` in a process of its own, in WORKDIR/CELL/seed-N. The same command
 goes on where it stopped: finished runs are skipped, unfinished ones resumed. A run that fails is
@@ -13,13 +15,13 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from skdsam_jax.options import ConfigError, known
-from skdsam_jax.thesis_tables import TABLES, Cell
+from skdsam_jax.thesis_tables import TABLES, Cell, Table
 
 _INTERRUPTED = 75
 
 
-def find_table(number: str) -> tuple[Cell, ...]:
-    """The cells of a table.
+def find_table(number: str) -> Table:
+    """The table of a number.
 
     Raises:
       ConfigError: there is no such table.
@@ -38,7 +40,7 @@ def commands(
             folder = workdir / cell.name / f"seed-{seed}"
             fields = (*cell.changes, ("seed", seed))
             flags = [f"--config.{name}={value}" for name, value in fields]
-            yield folder, [f"--workdir={folder}", *flags, *overrides]
+            yield folder, [f"--config={cell.config}", f"--workdir={folder}", *flags, *overrides]
 
 
 def is_finished(folder: pathlib.Path) -> bool:
@@ -81,18 +83,26 @@ def run_all(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code: 0 if every run is finished."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--table", required=True, help=f"one of {', '.join(TABLES)}")
+    parser = argparse.ArgumentParser(
+        prog="python -m skdsam_jax.sweep",
+        usage="%(prog)s --table N --workdir DIR [--seeds 0,1,2] [--config.FIELD=VALUE ...]",
+        description=__doc__,
+        epilog=_describe_tables(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--table", metavar="N", required=True, help="the thesis' number, see below")
+    parser.add_argument(
+        "--workdir", metavar="DIR", required=True, type=pathlib.Path, help="the runs' folder"
+    )
     parser.add_argument("--seeds", default="0,1,2", help="separated by commas; 0,1,2 if not given")
-    parser.add_argument("--workdir", required=True, type=pathlib.Path)
     parser.add_argument("--train", default="train.py", type=pathlib.Path, help=argparse.SUPPRESS)
     options, overrides = parser.parse_known_args(arguments)
     try:
-        cells, seeds = find_table(options.table), _seeds(options.seeds)
+        cells, seeds = find_table(options.table).cells, _seeds(options.seeds)
         _check(options.train, overrides)
         runs = commands(cells, seeds, options.workdir, overrides)
-        program = [sys.executable, str(options.train), "--config=configs/cifar100.py"]
-        finished, failures = run_all(runs, program)
+        finished, failures = run_all(runs, [sys.executable, str(options.train)])
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -101,6 +111,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _INTERRUPTED
     print(f"table {options.table}: {finished} of {len(cells) * len(seeds)} runs are finished")
     return 1 if failures else 0
+
+
+def _describe_tables() -> str:
+    lines = [
+        f"  {number:<4}  {table.title} ({len(table.cells)} runs a seed)"
+        for number, table in TABLES.items()
+    ]
+    return "\n".join(["tables:", *lines])
 
 
 def _seeds(text: str) -> list[int]:

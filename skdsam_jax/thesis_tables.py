@@ -1,11 +1,7 @@
-"""The thesis' tables on CIFAR-100 and Tiny ImageNet as lists of runs.
-
-A cell is a name and what it changes of `configs/cifar100.py`, which is SKDSAM on ResNet-18 in the
-thesis' recipe. Only methods that this library has are here.
-"""
+"""The thesis' tables as lists of runs; only methods that this library has are here."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -15,105 +11,162 @@ class Cell:
 
     Attributes:
       name: a folder's name, unique in its table.
-      changes: field of the config to value.
+      config: what `--config` takes: the file of a family and, behind a colon, its cell.
+      changes: field of the config to value, beyond what the cell says.
     """
 
     name: str
-    changes: tuple[tuple[str, Any], ...]
+    config: str
+    changes: tuple[tuple[str, Any], ...] = ()
 
 
-_CIFAR100: dict[str, Any] = {}
-_TINY_IMAGENET = {"data.name": "tiny_imagenet"}
-_CUTOUT = {"data.cutout": "mean"}
-_MIXUP = {"data.mixup_alpha": 0.2}
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table of the thesis.
+
+    Attributes:
+      title: what it is about.
+      cells: its experiments.
+    """
+
+    title: str
+    cells: tuple[Cell, ...]
 
 
-def _method(name: str) -> dict[str, Any]:
-    return {"method.name": name}
+_GENERAL = ("cifar100", "tiny_imagenet")
+_METHODS = {name: f"method={name}" for name in ("cross_entropy", "byot", "skdsam")}
+_METHODS_AND_CUTOUT = _METHODS | {"skdsam-cutout": "method=skdsam,augment=cutout"}
+_MIXUP = {
+    "cross_entropy-mixup": "method=cross_entropy,augment=mixup",
+    "skdsam": "method=skdsam",
+    "skdsam-mixup": "method=skdsam,augment=mixup",
+}
+_SLA = {
+    "cross_entropy-sla": "method=cross_entropy_sla",
+    "skdsam": "method=skdsam",
+    "skdsam-sla": "method=skdsam_sla",
+}
+_ATTENTION = {"skdsam": "method=skdsam", "without-attention": "method=skdsam"}
+_UNIFORM = {"without-attention": {"method.energy": "uniform"}}
 
 
-def _on_both(model: str, variants: dict[str, dict[str, Any]]) -> tuple[Cell, ...]:
-    """Every variant on both data sets."""
+def _across(
+    backbone: str,
+    families: Iterable[str],
+    variants: Mapping[str, str],
+    changes: Mapping[str, Mapping[str, Any]] = {},
+) -> tuple[Cell, ...]:
+    """Every variant, a cell's argument by its name, in every family; some with fields changed."""
     return tuple(
-        _cell(f"{name}-{data_name}", {"model.name": model}, data, changes)
-        for data_name, data in (("cifar100", _CIFAR100), ("tiny_imagenet", _TINY_IMAGENET))
-        for name, changes in variants.items()
+        Cell(
+            f"{name}-{family}",
+            f"configs/{family}.py:backbone={backbone},{argument}",
+            tuple(changes.get(name, {}).items()),
+        )
+        for family in families
+        for name, argument in variants.items()
     )
 
 
-def _cell(name: str, *changes: dict[str, Any]) -> Cell:
-    merged: dict[str, Any] = {}
-    for change in changes:
-        merged |= change
-    return Cell(name, tuple(merged.items()))
-
-
-def _values(field: str, symbol: str, values: Iterable[float]) -> tuple[Cell, ...]:
-    return tuple(_cell(f"{symbol}{value:g}", {field: float(value)}) for value in values)
+def _on_cifar100(name: str, argument: str, **options: float) -> Cell:
+    """ResNet-18 on CIFAR-100 with some options of its method changed."""
+    changes = tuple((f"method.{option}", float(value)) for option, value in options.items())
+    return Cell(name, f"configs/cifar100.py:{argument}", changes)
 
 
 def _decays(*triples: tuple[float, float, float]) -> tuple[Cell, ...]:
     """PD-BYOT's factors of cross-entropy, divergence and features."""
     return tuple(
-        _cell(
+        _on_cifar100(
             f"ce{ce:g}-kl{kl:g}-feature{feature:g}",
-            _method("pd_byot"),
-            {
-                "method.decay_ce": float(ce),
-                "method.decay_kl": float(kl),
-                "method.decay_feature": float(feature),
-            },
+            "method=pd_byot",
+            decay_ce=ce,
+            decay_kl=kl,
+            decay_feature=feature,
         )
         for ce, kl, feature in triples
     )
 
 
-_METHODS = {
-    "cross_entropy": _method("cross_entropy"),
-    "byot": _method("byot"),
-    "skdsam": _method("skdsam"),
-}
-_METHODS_AND_CUTOUT = _METHODS | {"skdsam-cutout": _method("skdsam") | _CUTOUT}
-_ATTENTION = {"skdsam": {}, "without-attention": {"method.energy": "uniform"}}
-_WITH_MIXUP = {
-    "cross_entropy-mixup": _method("cross_entropy") | _MIXUP,
-    "skdsam": {},
-    "skdsam-mixup": _MIXUP,
-}
-_WITH_SLA = {
-    "cross_entropy-sla": _method("cross_entropy_sla"),
-    "skdsam": {},
-    "skdsam-sla": _method("skdsam_sla"),
-}
-
-TABLES: dict[str, tuple[Cell, ...]] = {
-    "4.3": _decays(*((ce, 1, 1) for ce in (1, 0.9, 0.8, 0.7, 0.5))),
-    "4.4": _decays(*((1, kl, 1) for kl in (0.4, 0.5, 0.6, 0.9, 1, 1.1, 1.2, 1.3, 1.5))),
-    "4.5": _decays(*((0.6, kl, 1) for kl in (0.6, 0.7, 0.8, 1, 1.1, 1.2))),
-    "4.6": _decays(*((1, 1, feature) for feature in (0.5, 0.9, 1, 1.1, 1.2, 1.3, 1.5))),
-    "4.7": _on_both("resnet18", _METHODS_AND_CUTOUT),
-    "4.8": _on_both("wrn16_2", _METHODS_AND_CUTOUT),
-    "4.9": _on_both("densenet121", _METHODS),
-    "4.12": tuple(
-        _cell(model, {"model.name": model}) for model in ("resnet18", "resnet34", "resnet50")
+TABLES: dict[str, Table] = {
+    "4.3": Table(
+        "PD-BYOT, decay of cross-entropy",
+        _decays(*((ce, 1, 1) for ce in (1, 0.9, 0.8, 0.7, 0.5))),
     ),
-    "4.13": _on_both("resnet18", _ATTENTION),
-    "4.14": _on_both("wrn16_2", _ATTENTION),
-    "4.15": tuple(
-        _cell(
-            f"T{temperature}-attention{attention}",
-            {
-                "method.temperature": float(temperature),
-                "method.attention_temperature": float(attention),
-            },
-        )
-        for temperature in (1, 4)
-        for attention in (1, 2, 3, 4)
+    "4.4": Table(
+        "PD-BYOT, decay of divergence",
+        _decays(*((1, kl, 1) for kl in (0.4, 0.5, 0.6, 0.9, 1, 1.1, 1.2, 1.3, 1.5))),
     ),
-    "4.16": _on_both("resnet18", _WITH_MIXUP),
-    "4.17": _on_both("wrn16_2", _WITH_MIXUP),
-    "4.18": _on_both("resnet18", _WITH_SLA),
-    "4.19": _on_both("wrn16_2", _WITH_SLA),
-    "4.20": _values("method.distillation_weight", "lambda", (0.5, 1, 1.5, 2, 3)),
-    "4.21": _values("method.feature_weight", "beta", (50, 100, 200, 500)),
+    "4.5": Table(
+        "PD-BYOT, decay of both",
+        _decays(*((0.6, kl, 1) for kl in (0.6, 0.7, 0.8, 1, 1.1, 1.2))),
+    ),
+    "4.6": Table(
+        "PD-BYOT, decay of features",
+        _decays(*((1, 1, feature) for feature in (0.5, 0.9, 1, 1.1, 1.2, 1.3, 1.5))),
+    ),
+    "4.7": Table(
+        "CIFAR-100 and Tiny ImageNet, ResNet-18",
+        _across("resnet18", _GENERAL, _METHODS_AND_CUTOUT),
+    ),
+    "4.8": Table(
+        "CIFAR-100 and Tiny ImageNet, WRN-16-2",
+        _across("wrn16_2", _GENERAL, _METHODS_AND_CUTOUT),
+    ),
+    "4.9": Table(
+        "CIFAR-100 and Tiny ImageNet, DenseNet-121",
+        _across("densenet121", _GENERAL, _METHODS),
+    ),
+    "4.10": Table(
+        "birds, rooms, dogs and actions, ResNet-18",
+        _across("resnet18", ("cub200", "mit67", "dogs", "stanford40"), _METHODS_AND_CUTOUT),
+    ),
+    "4.11": Table(
+        "birds, rooms and dogs, DenseNet-121",
+        _across("densenet121", ("cub200", "mit67", "dogs"), _METHODS),
+    ),
+    "4.12": Table(
+        "SKDSAM on ResNet-18, 34 and 50",
+        tuple(
+            _on_cifar100(name, f"backbone={name},method=skdsam")
+            for name in ("resnet18", "resnet34", "resnet50")
+        ),
+    ),
+    "4.13": Table(
+        "without attention, ResNet-18", _across("resnet18", _GENERAL, _ATTENTION, _UNIFORM)
+    ),
+    "4.14": Table(
+        "without attention, WRN-16-2", _across("wrn16_2", _GENERAL, _ATTENTION, _UNIFORM)
+    ),
+    "4.15": Table(
+        "the two temperatures",
+        tuple(
+            _on_cifar100(
+                f"T{temperature}-attention{attention}",
+                "method=skdsam",
+                temperature=temperature,
+                attention_temperature=attention,
+            )
+            for temperature in (1, 4)
+            for attention in (1, 2, 3, 4)
+        ),
+    ),
+    "4.16": Table("Mixup, ResNet-18", _across("resnet18", _GENERAL, _MIXUP)),
+    "4.17": Table("Mixup, WRN-16-2", _across("wrn16_2", _GENERAL, _MIXUP)),
+    "4.18": Table("SLA, ResNet-18", _across("resnet18", _GENERAL, _SLA)),
+    "4.19": Table("SLA, WRN-16-2", _across("wrn16_2", _GENERAL, _SLA)),
+    "4.20": Table(
+        "lambda",
+        tuple(
+            _on_cifar100(f"lambda{value:g}", "method=skdsam", distillation_weight=value)
+            for value in (0.5, 1, 1.5, 2, 3)
+        ),
+    ),
+    "4.21": Table(
+        "beta",
+        tuple(
+            _on_cifar100(f"beta{value:g}", "method=skdsam", feature_weight=value)
+            for value in (50, 100, 200, 500)
+        ),
+    ),
 }

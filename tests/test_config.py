@@ -1,84 +1,73 @@
 """Configs: every file loads, every field is checked, nothing unknown passes."""
 
 import dataclasses
-import importlib.util
 import json
-import pathlib
 import typing
 
 import pytest
+from config_files import CONFIGS, experiment, load
 
 from skdsam_jax.config import default_config, differences, from_config_dict, to_dict
 from skdsam_jax.methods import METHODS
 from skdsam_jax.options import ConfigError
 
-CONFIGS = sorted(pathlib.Path(__file__).parent.parent.glob("configs/*.py"))
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_file_describes_an_experiment_and_how_to_run_it(name):
+    command = f"python train.py --config configs/{name}.py --workdir runs/"
+    assert command in load(name).__doc__
+    described = experiment(name)
+    assert (described.method.name, described.model.name) == ("skdsam", "resnet18")
 
 
-def load(path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_file_describes_an_experiment_and_how_to_run_it(path):
-    module = load(path)
-    experiment = from_config_dict(module.get_config())
-    assert f"python train.py --config configs/{path.name} --workdir runs/" in module.__doc__
-    assert (experiment.method.name, experiment.model.name) == ("skdsam", "resnet18")
-
-
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_file_takes_a_cell(path):
-    cell = "augment=mixup,recipe=lab,method=byot,backbone=densenet121"
-    experiment = from_config_dict(load(path).get_config(cell))
-    assert (experiment.model.name, experiment.method.name) == ("densenet121", "byot")
-    assert (experiment.data.mixup_alpha, experiment.data.autoaugment) == (0.2, True)
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_file_takes_a_cell(name):
+    plain = experiment(name)
+    cell = experiment(name, "augment=mixup,recipe=lab,method=byot,backbone=densenet121")
+    assert (cell.model.name, cell.method.name) == ("densenet121", "byot")
+    assert (cell.data.mixup_alpha, cell.data.autoaugment) == (0.2, True)
     # All else is the file's own.
-    plain = from_config_dict(load(path).get_config())
-    assert experiment.data.name == plain.data.name
-    assert experiment.training.batch_size == plain.training.batch_size
+    assert cell.model == dataclasses.replace(plain.model, name="densenet121")
+    assert (cell.data.name, cell.data.image_size) == (plain.data.name, plain.data.image_size)
+    assert cell.training.batch_size == plain.training.batch_size
 
 
-def test_photographs_are_streamed_as_for_imagenet():
-    for name in ("cub200", "mit67", "dogs", "stanford40", "folder"):
-        (path,) = (path for path in CONFIGS if path.stem == name)
-        experiment = from_config_dict(load(path).get_config())
-        data = experiment.data
-        assert (data.pipeline, data.crop, data.image_size) == ("streaming", "resized", 224), name
-        assert experiment.model.stem == "imagenet", name
+@pytest.mark.parametrize("name", ["cub200", "mit67", "dogs", "stanford40", "folder"])
+def test_photographs_are_streamed_as_for_imagenet(name):
+    data = experiment(name).data
+    assert (data.pipeline, data.crop, data.image_size) == ("streaming", "resized", 224)
+    assert experiment(name).model.stem == "imagenet"
 
 
-def test_tiny_imagenet_has_two_sizes():
-    data = [
-        from_config_dict(load(path).get_config()).data
-        for path in CONFIGS
-        if path.stem.startswith("tiny_imagenet")
-    ]
-    assert [(options.image_size, options.crop) for options in data] == [
-        (32, "resized"),
-        (None, "padded"),
-    ]
-    assert data[1].crop_padding == 8
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar100", (None, "padded", 4)),
+        ("tiny_imagenet", (32, "resized", 4)),
+        ("tiny_imagenet64", (None, "padded", 8)),
+    ],
+)
+def test_small_images_are_resident(name, expected):
+    data = experiment(name).data
+    assert (data.image_size, data.crop, data.crop_padding) == expected
+    assert (data.pipeline, experiment(name).model.stem) == ("resident", "small")
 
 
-def test_an_experiment_survives_json():
-    experiment = from_config_dict(default_config())
-    assert from_config_dict(json.loads(json.dumps(to_dict(experiment)))) == experiment
+@pytest.mark.parametrize("name", CONFIGS)
+def test_an_experiment_survives_json(name):
+    before = experiment(name)
+    assert from_config_dict(json.loads(json.dumps(to_dict(before)))) == before
 
 
 def test_cifar100_is_the_thesis_recipe():
-    (path,) = (path for path in CONFIGS if path.stem == "cifar100")
-    experiment = from_config_dict(load(path).get_config())
-    training, method = experiment.training, experiment.method
+    thesis = experiment("cifar100")
+    training, method = thesis.training, thesis.method
     assert (training.epochs, training.batch_size, training.learning_rate) == (250, 128, 0.1)
     assert [share * training.epochs for share in training.decay_at] == [100, 150]
     assert (training.momentum, training.nesterov, training.weight_decay) == (0.9, False, 5e-4)
     assert (method.distillation_weight, method.feature_weight) == (1.5, 100)
     assert (method.temperature, method.attention_temperature) == (4, 4)
-    assert (experiment.model.name, experiment.model.width) == ("resnet18", None)
+    assert (thesis.model.name, thesis.model.width) == ("resnet18", None)
 
 
 def _set(config, field, value):

@@ -1,22 +1,12 @@
 """Recipes: complete, distinct, and what the config files make of them."""
 
-import importlib.util
-import pathlib
-
 import pytest
+from config_files import experiment
 
 from skdsam_jax.config import default_config, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
 from skdsam_jax.recipes import RECIPES, add_augmentation, use_recipe
 from skdsam_jax.training.state import learning_rate_schedule
-
-
-def _cifar100(recipe):
-    path = pathlib.Path(__file__).parents[1] / "configs" / "cifar100.py"
-    spec = importlib.util.spec_from_file_location("cifar100", path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return from_config_dict(module.get_config(f"recipe={recipe}"))
 
 
 def test_the_thesis_recipe_is_the_default():
@@ -27,11 +17,11 @@ def test_the_thesis_recipe_is_the_default():
 
 
 def test_the_lab_recipe_decays_after_83_166_and_240_epochs():
-    experiment = _cifar100("lab")
-    schedule = learning_rate_schedule(experiment.training, steps_per_epoch=1)
+    lab = experiment("cifar100", "recipe=lab")
+    schedule = learning_rate_schedule(lab.training, steps_per_epoch=1)
     rates = [float(schedule(epoch)) for epoch in (82, 83, 165, 166, 239, 240)]
     assert rates == pytest.approx([0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4])
-    data = experiment.data
+    data = lab.data
     assert (data.crop_padding, data.crop_fill, data.flip) == (4, 128, True)
     assert (data.autoaugment, data.cutout, data.cutout_size) == (True, "black", None)
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from config_files import ROOT, experiment_of
 
 from skdsam_jax import sweep
-from skdsam_jax.config import default_config, from_config_dict, to_dict
+from skdsam_jax.config import to_dict
 from skdsam_jax.thesis_tables import TABLES
 
 # Finishes at once, writes what it was called with; fails for the cell called beta200.
@@ -22,29 +23,49 @@ if "beta200" in str(folder):
 """
 
 
-def _experiment(cell):
-    config = default_config()
-    for field, value in cell.changes:
-        section, name = field.split(".")
-        with config.unlocked(), config.ignore_type():
-            config[section][name] = value
-    return from_config_dict(config)
-
-
 @pytest.mark.parametrize("table", TABLES)
 def test_every_cell_is_an_experiment_of_its_own(table):
-    cells = TABLES[table]
+    cells = TABLES[table].cells
     assert len({cell.name for cell in cells}) == len(cells)
-    experiments = [json.dumps(to_dict(_experiment(cell)), sort_keys=True) for cell in cells]
+    experiments = [json.dumps(to_dict(experiment_of(cell)), sort_keys=True) for cell in cells]
     assert len(set(experiments)) == len(cells)
 
 
 @pytest.mark.parametrize(
     ("table", "size"),
-    [("4.7", 8), ("4.8", 8), ("4.9", 6), ("4.12", 3), ("4.13", 4), ("4.15", 8), ("4.20", 5)],
+    [
+        *(("4.3", 5), ("4.4", 9), ("4.5", 6), ("4.6", 7), ("4.7", 8), ("4.8", 8), ("4.9", 6)),
+        *(("4.10", 16), ("4.11", 9), ("4.12", 3), ("4.13", 4), ("4.14", 4), ("4.15", 8)),
+        *(("4.16", 6), ("4.17", 6), ("4.18", 6), ("4.19", 6), ("4.20", 5), ("4.21", 4)),
+    ],
 )
 def test_tables_have_the_thesis_size(table, size):
-    assert len(TABLES[table]) == size
+    assert len(TABLES[table].cells) == size
+
+
+def test_tables_name_the_files_of_their_data_sets():
+    for table in TABLES.values():
+        for cell in table.cells:
+            path = cell.config.partition(":")[0]
+            assert (ROOT / path).is_file(), cell.config
+            if "-" in cell.name and "cifar100" not in path:
+                assert cell.name.endswith("-" + path.removeprefix("configs/")[:-3])
+
+
+def test_cells_change_what_they_are_named_for():
+    cells = {(number, cell.name): cell for number in TABLES for cell in TABLES[number].cells}
+    cutout = experiment_of(cells["4.10", "skdsam-cutout-stanford40"])
+    assert (cutout.data.name, cutout.data.cutout) == ("stanford40_actions", "mean")
+    assert (cutout.data.pipeline, cutout.model.stem) == ("streaming", "imagenet")
+    without = experiment_of(cells["4.14", "without-attention-tiny_imagenet"])
+    assert (without.model.name, without.method.energy) == ("wrn16_2", "uniform")
+    assert (without.data.image_size, without.data.crop) == (32, "resized")
+    decays = experiment_of(cells["4.5", "ce0.6-kl1.1-feature1"]).method
+    assert (decays.name, decays.decay_ce, decays.decay_kl) == ("pd_byot", 0.6, 1.1)
+    temperatures = experiment_of(cells["4.15", "T1-attention3"]).method
+    assert (temperatures.temperature, temperatures.attention_temperature) == (1.0, 3.0)
+    sla = experiment_of(cells["4.19", "skdsam-sla-tiny_imagenet"])
+    assert (sla.method.name, sla.model.name) == ("skdsam_sla", "wrn16_2")
 
 
 def _run(tmp_path, *flags, seeds="0,1"):
@@ -72,6 +93,7 @@ def test_a_failed_cell_does_not_stop_the_others(tmp_path, capfd):
     assert errors.count("failed with code 3") == 2
     (call,) = _calls(tmp_path, "beta500", 1)
     assert call["config.method.feature_weight"] == "500.0"
+    assert call["config"] == "configs/cifar100.py:method=skdsam"
     assert call["config.seed"] == "1"
     assert call["config.training.epochs"] == "3"
 

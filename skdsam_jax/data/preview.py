@@ -23,10 +23,10 @@ from skdsam_jax.data.streaming import Gathered
 from skdsam_jax.options import ConfigError
 
 _USAGE = """\
-usage: python -m skdsam_jax.data.preview --config FILE --out FILE.png [--images N] [--versions N]
-                                         [--config.FIELD=VALUE ...]
+usage: python -m skdsam_jax.data.preview --config FILE[:CELL] --out FILE.png [--images N]
+                                         [--versions N] [--config.FIELD=VALUE ...]
 
-  --config    the experiment, a file of configs/
+  --config    the experiment, as for train.py
   --out       the picture to write
   --images    rows: how many images, of the run's first batch; 8 when not given
   --versions  how often each is distorted; 8 when not given

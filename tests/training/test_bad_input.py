@@ -11,6 +11,10 @@ BAD = {
     "no flag": (["epochs=3"], "epochs=3: unknown argument"),
     "wrong type": (["--config.training.epochs=many"], "config.training.epochs"),
     "missing config": (["--config=configs/nothing.py"], "there is no file configs/nothing.py"),
+    "a bare word for a cell": (
+        ["--config=configs/digits.py:lab"],
+        "error: --config: takes KEY=VALUE behind the colon, not 'lab'; did you mean recipe=lab?",
+    ),
     "unknown method": (
         ["--config.method.name=skdsan"],
         "config.method.name: unknown method 'skdsan'; did you mean skdsam?",

@@ -94,6 +94,19 @@ class DepthwiseConv(nnx.Module):
         return depthwise_convolution(images.astype(self.dtype), self.kernel[...], self.stride)
 
 
+class RunningAverage(nnx.BatchStat):
+    """A running average of `BatchNorm`, whose whole value is replaced at once."""
+
+    def __setitem__(self, key: Any, value: jax.Array) -> None:
+        # Flax would ask a traced value for its sharding. It has none, and the error in which JAX
+        # says where the value came from, which nobody reads, is half of the time to trace a
+        # network of a hundred layers.
+        if key is Ellipsis:
+            self.set_value(value)
+        else:
+            super().__setitem__(key, value)
+
+
 class BatchNorm(nnx.BatchNorm):
     """Batch normalisation over all axes but the last, computed in at least float32.
 
@@ -121,8 +134,8 @@ class BatchNorm(nnx.BatchNorm):
             features, momentum=0.9, epsilon=1e-5, dtype=precise, param_dtype=param_dtype, rngs=rngs
         )
         # Flax always keeps them in float32, which would round those of a float64 network.
-        self.mean = nnx.BatchStat(jnp.zeros(features, precise))
-        self.var = nnx.BatchStat(jnp.ones(features, precise))
+        self.mean = RunningAverage(jnp.zeros(features, precise))
+        self.var = RunningAverage(jnp.ones(features, precise))
         self.result_dtype = dtype
 
     def __call__(self, inputs: jax.Array, *, train: bool) -> jax.Array:

@@ -59,9 +59,10 @@ def main(argv: Sequence[str]) -> int:
 
 def run(command: Callable[[], None]) -> int:
     """Runs `command`; what a user can cause ends in one line on stderr and an exit code."""
+    # Before anything else sets a format; importing Orbax does.
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     from skdsam_jax.training import CheckpointError, InterruptedRunError, NonFiniteError
 
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     absl_logging.set_verbosity(absl_logging.WARNING)
     # A read that Orbax abandons is reported by `Checkpoints`, in one line.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

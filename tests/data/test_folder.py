@@ -171,6 +171,8 @@ def test_what_cannot_be_used_is_named(split_tree, cache, pipeline, contents, rea
     path = split_tree / split / "cow" / "new.jpg"
     path.write_bytes(contents)
     assert _complaint(split_tree, pipeline) == f"{path}: {reason}"
+    # Of a split that cannot be used nothing is kept; what is kept of the other is whole.
+    assert len(list(cache.glob("*"))) == ("train", "test").index(split)
 
 
 def test_other_files_among_the_images(split_tree):

@@ -59,10 +59,13 @@ def main(argv: Sequence[str]) -> int:
 
 def run(command: Callable[[], None]) -> int:
     """Runs `command`; what a user can cause ends in one line on stderr and an exit code."""
-    # Before anything else sets a format; importing Orbax does.
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     from skdsam_jax.training import CheckpointError, InterruptedRunError, NonFiniteError
 
+    logging.basicConfig(level=logging.WARNING)
+    # The handler may be one that was there: importing Orbax makes one, with names in its format.
+    for handler in logging.root.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setFormatter(logging.Formatter("%(message)s"))
     absl_logging.set_verbosity(absl_logging.WARNING)
     # A read that Orbax abandons is reported by `Checkpoints`, in one line.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)

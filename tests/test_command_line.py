@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CODE = """
 import logging
 from skdsam_jax import command_line
@@ -10,7 +12,8 @@ command_line.run(lambda: logging.getLogger("skdsam_jax.data").warning("only a pa
 """
 
 
-def test_a_warning_is_its_text():
-    result = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True)
+@pytest.mark.parametrize("before", ["", "import skdsam_jax.data.preview"])
+def test_a_warning_is_its_text(before):
+    result = subprocess.run([sys.executable, "-c", before + CODE], capture_output=True, text=True)
     assert (result.returncode, result.stdout) == (0, "")
     assert result.stderr == "only a part of it\n"

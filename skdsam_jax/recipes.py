@@ -61,6 +61,31 @@ def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
     config.update_from_flattened_dict(ADDITIONS[name])
 
 
+def name_recipe(config: Mapping[str, Mapping[str, Any]]) -> str:
+    """The recipe of a run and what was added to it, such as "thesis + mixup".
+
+    Args:
+      config: nested, as `summary.json` holds it; what it lacks was as in the thesis.
+
+    Returns:
+      The names; "own recipe" where fields have values of their own.
+    """
+    plain = {"data.mixup_alpha": 0.0, **RECIPES["thesis"]}
+    found = {}
+    for field, default in plain.items():
+        section, name = field.split(".")
+        value = config[section].get(name, default)
+        found[field] = tuple(value) if isinstance(value, list) else value
+    for recipe, fields in RECIPES.items():
+        for added in ((), *((name,) for name in ADDITIONS), tuple(ADDITIONS)):
+            expected = {**plain, **fields}
+            for name in added:
+                expected |= ADDITIONS[name]
+            if found == expected:
+                return " + ".join((recipe, *added))
+    return "own recipe"
+
+
 def stream_photographs(config: ml_collections.ConfigDict) -> None:
     """Shows photographs as work on fine-grained classes does.
 

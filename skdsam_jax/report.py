@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from skdsam_jax.options import ConfigError
+from skdsam_jax.recipes import name_recipe
 
 _COLUMNS = (
     "method",
@@ -104,6 +105,7 @@ def _row(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [
         first["method"] + _changes(first),
         f"{first['model']}{width}",
+        f"{name_recipe(first['config'])}, "
         f"{training['epochs']} epochs of batch {training['batch_size']}, "
         f"{training['compute_dtype']}",
         str(len(runs)),

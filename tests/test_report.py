@@ -6,6 +6,7 @@ import statistics
 
 import pytest
 
+from skdsam_jax.cells import use_cell
 from skdsam_jax.config import default_config, from_config_dict, to_dict
 from skdsam_jax.report import main
 
@@ -67,6 +68,30 @@ def test_another_config_is_another_row_that_names_it(tmp_path, summary, capsys):
     assert len(rows) == 2
     assert sum("skdsam (energy=dot)" in row for row in rows) == 1
     assert all("| 1 | 75.00 |" in row for row in rows)
+
+
+def test_a_row_names_its_recipe(tmp_path, summary, capsys):
+    cells = ("", "recipe=lab", "augment=cutout", "augment=mixup,recipe=lab")
+    runs = []
+    for cell in cells:
+        config = default_config()
+        use_cell(config, cell)
+        described = json.loads(json.dumps(to_dict(from_config_dict(config))))
+        runs.append(summary | {"config": described})
+    runs.append(copy.deepcopy(summary))
+    runs[-1]["config"]["data"]["crop_fill"] = 7
+    runs.append(copy.deepcopy(summary))
+    runs[-1]["config"]["data"] |= {"cutout": "mean", "mixup_alpha": 0.2}
+    # A summary of a version that had no augmentation but crop and flip.
+    runs.append(copy.deepcopy(summary))
+    runs[-1]["config"]["data"] = {"name": "digits", "crop_padding": 4, "flip": True}
+    _write(tmp_path, *runs)
+    assert main([str(tmp_path)]) == 0
+    recipes = [row.split(" | ")[2].split(",")[0] for row in _rows(capsys.readouterr().out)]
+    assert sorted(recipes) == [
+        *("lab", "lab + mixup", "own recipe"),
+        *("thesis", "thesis", "thesis + cutout", "thesis + cutout + mixup"),
+    ]
 
 
 def test_one_exit_has_no_attention(tmp_path, summary, capsys):

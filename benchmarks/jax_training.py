@@ -1,6 +1,5 @@
 """This library's training, as `train.py` runs it: the `Trainer`'s own compiled step."""
 
-import dataclasses
 import functools
 import os
 import statistics
@@ -89,25 +88,23 @@ class JaxTraining:
         return to_pytorch(jax.device_get(self.state.params))
 
     def loss_and_gradient(self) -> tuple[float, dict[str, np.ndarray]]:
-        """Of the first images, undistorted, in float32 and without shortened products."""
-        settings = dataclasses.replace(self.settings, compute_dtype="float32")
-        experiment = make_experiment(settings)
-        wide = compute_types(experiment.training)["param_dtype"]
+        """Of the first images, undistorted."""
+        settings, experiment = self.settings, self._experiment
+        dtype = compute_types(experiment.training)["dtype"]
         network = Functional(lambda rngs: build_method(experiment, settings.classes, rngs))
         data = place(self.trainer.dataset.train.take(np.arange(settings.batch_size)))
         indices = jnp.arange(settings.batch_size, dtype=jnp.int32)
 
         @jax.jit
         def compute(params: Any, model_state: Any) -> tuple[jax.Array, Any]:
-            batch = evaluation_batch(data, indices, mean=MEAN, std=STD, dtype=wide)
+            batch = evaluation_batch(data, indices, mean=MEAN, std=STD, dtype=dtype)
 
             def loss(params: Any) -> jax.Array:
                 return network.merge(params, model_state).loss(batch.images, batch.labels)[0]
 
             return jax.value_and_grad(loss)(params)
 
-        with jax.default_matmul_precision("highest"):
-            loss, gradient = jax.device_get(compute(self.state.params, self.state.model_state))
+        loss, gradient = jax.device_get(compute(self.state.params, self.state.model_state))
         return float(loss), to_pytorch(gradient)
 
     def first_step(self) -> dict[str, Any]:

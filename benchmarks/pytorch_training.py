@@ -78,17 +78,18 @@ class PytorchTraining:
             for name, array in weights.items():
                 parameters[name].copy_(torch.tensor(array))
 
+    def use_float64(self) -> None:
+        """Keeps parameters, and so computes, in float64 from now on."""
+        self.network.double()
+
     def loss_and_gradient(self) -> tuple[float, dict[str, np.ndarray]]:
-        """Of the first images, undistorted, in the parameters' type, without shortened products."""
+        """Of the first images, undistorted, in the parameters' type."""
         parameters = dict(self.network.named_parameters())
         dtype = next(iter(parameters.values())).dtype
         batch = slice(0, self.settings.batch_size)
         images = normalize(self._images[batch], dtype)
-        torch.set_float32_matmul_precision("highest")
-        with torch.backends.cudnn.flags(allow_tf32=False):
-            loss = LOSSES[self.settings.method](self.network(images), self._labels[batch])
-            gradient = torch.autograd.grad(loss, list(parameters.values()))
-        torch.set_float32_matmul_precision("high")
+        loss = LOSSES[self.settings.method](self.network(images), self._labels[batch])
+        gradient = torch.autograd.grad(loss, list(parameters.values()))
         arrays = (value.cpu().contiguous().numpy() for value in gradient)
         return loss.item(), dict(zip(parameters, arrays, strict=True))
 

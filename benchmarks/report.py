@@ -1,7 +1,4 @@
-"""What `benchmarks.train_step` prints, and from its JSON prints again.
-
-python -m benchmarks.report results/benchmarks/train_step_cpu.json
-"""
+"""What `benchmarks.train_step` prints; `python -m benchmarks.report FILE` prints it again."""
 
 import json
 import pathlib

@@ -33,7 +33,7 @@ def torch_training(settings):
 def test_loss_and_gradients_agree_in_float64(method, model):
     settings = dataclasses.replace(SMALL, method=method, model=model)
     theirs = torch_training(settings)
-    theirs.network.double()
+    theirs.use_float64()
     with jax.enable_x64(True):
         ours = JaxTraining(settings)
         theirs.load(ours.weights())

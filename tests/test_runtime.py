@@ -1,0 +1,84 @@
+"""What is set before JAX starts; each case in a process of its own."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Page faults of a thread that takes 80 MB, writes to them and frees them, for the third time.
+FAULTS = """
+import resource, threading
+import numpy as np
+from skdsam_jax import runtime
+{accelerator}
+runtime.configure()
+def use():
+    np.ones(10_000_000)
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    thread = threading.Thread(target=use)
+    thread.start()
+    thread.join()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+FLAGS = "import os; from skdsam_jax import runtime; runtime.configure(); print(os.environ[{!r}])"
+ACCELERATOR = "runtime._has_accelerator = lambda: True"
+
+
+def run(program, **environment):
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("XLA_FLAGS", "JAX_", "MALLOC_", "GLIBC_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.split()
+
+
+def faults(accelerator="", **environment):
+    program = FAULTS.format(accelerator=accelerator)
+    return int(run(program, **environment)[-1])
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+def test_freed_memory_is_used_again_by_any_thread():
+    assert faults() < 20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another allocator")
+@pytest.mark.parametrize(
+    "case", [{"accelerator": ACCELERATOR}, {"MALLOC_MMAP_THRESHOLD_": "131072"}]
+)
+def test_the_allocator_is_left_alone(case):
+    """Beside an accelerator, and where the user has set it up."""
+    # 80 MB are 19,532 pages, or 39 huge ones where the kernel makes them of its own accord.
+    assert faults(**case) > 30
+
+
+def test_the_cpu_flag_joins_those_of_the_user():
+    (*users, ours) = run(FLAGS.format("XLA_FLAGS"), XLA_FLAGS="--xla_cpu_use_xnnpack=false")
+    assert users == ["--xla_cpu_use_xnnpack=false"]
+    assert ours == "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
+
+
+def test_the_users_own_value_of_the_flag_is_kept():
+    own = "--xla_cpu_experimental_ynn_fusion_type=+individual_dot"
+    assert run(FLAGS.format("XLA_FLAGS"), XLA_FLAGS=own) == [own]
+
+
+def test_compilations_are_kept_per_machine(tmp_path):
+    (folder,) = run(FLAGS.format("JAX_COMPILATION_CACHE_DIR"), XDG_CACHE_HOME=str(tmp_path))
+    assert folder.startswith(str(tmp_path / "skdsam_jax" / "xla" / "jaxlib-"))
+
+
+def test_the_users_folder_of_compilations_is_kept(tmp_path):
+    name = "JAX_COMPILATION_CACHE_DIR"
+    assert run(FLAGS.format(name), **{name: str(tmp_path)}) == [str(tmp_path)]

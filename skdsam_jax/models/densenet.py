@@ -12,6 +12,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.layers import BatchNorm, Conv, at_least_float32
+from skdsam_jax.models.operations import relu
 from skdsam_jax.models.stems import Stem
 from skdsam_jax.options import ConfigError
 
@@ -28,7 +29,7 @@ class NormConv(nnx.Module):
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps [batch, height, width, in_features] to [..., out_features]."""
-        return self.conv(nnx.relu(self.norm(images, train=train)))
+        return self.conv(relu(self.norm(images, train=train)))
 
 
 class DenseLayer(nnx.Module):
@@ -154,4 +155,4 @@ class DenseNet(nnx.Module):
             for layer in layers:
                 features = layer(features, train=train)
             outputs.append(features)
-        return (*outputs[:-1], nnx.relu(self.norm(outputs[-1], train=train)))
+        return (*outputs[:-1], relu(self.norm(outputs[-1], train=train)))

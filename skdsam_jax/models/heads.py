@@ -23,7 +23,7 @@ from skdsam_jax.models.layers import (
     at_least_float32,
     global_average_pool,
 )
-from skdsam_jax.models.operations import double
+from skdsam_jax.models.operations import double, relu
 
 
 def capped(features: int, cap: int | None) -> int:
@@ -59,7 +59,7 @@ class SepConv(nnx.Module):
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps [batch, height, width, in_features] to half the size, rounded up."""
         for depthwise, pointwise in zip(self.depthwise, self.pointwise, strict=True):
-            images = nnx.relu(pointwise(depthwise(images), train=train))
+            images = relu(pointwise(depthwise(images), train=train))
         return images
 
 
@@ -89,7 +89,7 @@ class AttentionLink(nnx.Module):
         """The mask of a stage's output, of the same shape."""
         features = _preactivate(self.preactivation, images, train=train)
         features = self.sepconv(features, train=train)
-        features = nnx.relu(self.norm(features, train=train))
+        features = relu(self.norm(features, train=train))
         return nnx.sigmoid(_resize(features, images.shape))
 
 
@@ -186,7 +186,7 @@ class BottleneckHead(nnx.Module):
             raise ValueError(f"images: takes {self.reduction} pixels a side or more, not {size}")
         features = _preactivate(self.preactivation, images, train=train)
         for unit in self.units:
-            features = nnx.relu(unit(features, train=train))
+            features = relu(unit(features, train=train))
         return global_average_pool(features)
 
 
@@ -213,11 +213,11 @@ class Projection(nnx.Module):
 
     def __call__(self, features: jax.Array, *, train: bool) -> jax.Array:
         """Maps pooled features [batch, D] to the query or key [batch, D]."""
-        return self.outer(nnx.relu(self.norm(self.inner(features), train=train)))
+        return self.outer(relu(self.norm(self.inner(features), train=train)))
 
 
 def _preactivate(norm: BatchNorm | None, images: jax.Array, *, train: bool) -> jax.Array:
-    return images if norm is None else nnx.relu(norm(images, train=train))
+    return images if norm is None else relu(norm(images, train=train))
 
 
 def _resize(images: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -15,7 +15,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.initialization import convolution_kernel, dense_uniform
-from skdsam_jax.models.operations import depthwise_convolution, grouped_convolution
+from skdsam_jax.models.operations import convolution, depthwise_convolution
 
 
 def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
@@ -62,7 +62,7 @@ class Conv(nnx.Conv):
             feature_group_count=groups,
             use_bias=False,
             kernel_init=convolution_kernel,
-            conv_general_dilated=grouped_convolution,
+            conv_general_dilated=convolution,
             dtype=dtype,
             param_dtype=param_dtype,
             rngs=rngs,

@@ -14,6 +14,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.layers import ConvNorm
+from skdsam_jax.models.operations import relu
 from skdsam_jax.models.stems import Stem
 from skdsam_jax.options import ConfigError
 
@@ -50,10 +51,10 @@ class ResidualBlock(nnx.Module):
         *inner, last = self.branch
         features = images
         for unit in inner:
-            features = nnx.relu(unit(features, train=train))
+            features = relu(unit(features, train=train))
         features = last(features, train=train)
         shortcut = images if self.shortcut is None else self.shortcut(images, train=train)
-        return nnx.relu(features + shortcut)
+        return relu(features + shortcut)
 
 
 class BasicBlock(ResidualBlock):

@@ -3,10 +3,9 @@
 from typing import Any
 
 import jax
-from flax import nnx
 
 from skdsam_jax.models.layers import ConvNorm
-from skdsam_jax.models.operations import max_pool
+from skdsam_jax.models.operations import max_pool, relu
 
 STEMS = ("small", "imagenet")
 
@@ -40,5 +39,5 @@ class Stem(ConvNorm):
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps images [batch, height, width, 3] to [..., width], reduced by `reduction`."""
-        images = nnx.relu(super().__call__(images, train=train))
+        images = relu(super().__call__(images, train=train))
         return max_pool(images) if self.reduction == 4 else images

@@ -11,6 +11,7 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.layers import BatchNorm, Conv
+from skdsam_jax.models.operations import relu
 from skdsam_jax.options import ConfigError
 
 
@@ -42,8 +43,8 @@ class PreactivationBlock(nnx.Module):
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps [batch, height, width, in_features] to [..., out_features]."""
-        activated = nnx.relu(self.norms[0](images, train=train))
-        features = nnx.relu(self.norms[1](self.convs[0](activated), train=train))
+        activated = relu(self.norms[0](images, train=train))
+        features = relu(self.norms[1](self.convs[0](activated), train=train))
         shortcut = images if self.shortcut is None else self.shortcut(activated)
         return self.convs[1](features) + shortcut
 
@@ -129,4 +130,4 @@ class WideResNet(nnx.Module):
             for block in blocks:
                 features = block(features, train=train)
             outputs.append(features)
-        return (*outputs[:-1], nnx.relu(self.norm(outputs[-1], train=train)))
+        return (*outputs[:-1], relu(self.norm(outputs[-1], train=train)))

@@ -6,11 +6,12 @@ import pytest
 
 from skdsam_jax.models import operations
 from skdsam_jax.models.operations import (
+    convolution,
     depthwise_convolution,
     double,
-    grouped_convolution,
     grouped_depthwise_convolution,
     max_pool,
+    relu,
     shifted_depthwise_convolution,
 )
 
@@ -86,11 +87,12 @@ def test_form_follows_the_backend(backend, convolves, monkeypatch):
 
 
 def convolve(images, kernel, groups, stride=1):
-    return grouped_convolution(
+    padding = kernel.shape[0] // 2
+    return convolution(
         images,
         kernel,
         (stride, stride),
-        ((1, 1), (1, 1)),
+        ((padding, padding), (padding, padding)),
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
@@ -117,6 +119,52 @@ def test_forms_of_grouped_convolution_agree(groups, depth, out_features, stride,
     for blocked, grouped in zip(*results, strict=True):
         assert blocked.dtype == grouped.dtype == np.float64
         np.testing.assert_allclose(blocked, grouped, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_strided_pointwise_convolution_reads_only_what_it_needs(size, monkeypatch):
+    images, kernel = random(2, *size, 3), random(1, 1, 3, 4, seed=1)
+    expected = np.einsum("bhwi,io->bhwo", images[:, ::2, ::2], kernel[0, 0])
+    cotangent = random(*expected.shape, seed=2)
+    results = []
+    with jax.enable_x64(True):
+        arguments = cotangent, jnp.asarray(images), jnp.asarray(kernel)
+        for backend in ("cpu", "gpu"):
+            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+            results.append(value_and_gradients(lambda x, k: convolve(x, k, 1, 2), *arguments))
+            jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 1, 2))(*arguments[1:]))
+            assert ("window_strides=(1, 1)" in jaxpr) == (backend == "cpu")
+    np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
+    for sliced, strided in zip(*results, strict=True):
+        np.testing.assert_allclose(sliced, strided, atol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_relu(dtype):
+    x = jnp.asarray([-2.0, -0.0, 0.0, 3.0, jnp.inf, -jnp.inf], dtype)
+    value, gradient = value_and_gradients(relu, np.full(6, 5.0), x)
+    np.testing.assert_array_equal(value, jax.nn.relu(x))
+    np.testing.assert_array_equal(gradient, [0, 0, 0, 5, 5, 0])
+    assert value.dtype == gradient.dtype == dtype
+    # The step looks for what is not finite at its end: nothing may hide it on the way.
+    assert jnp.isnan(relu(jnp.asarray(jnp.nan, dtype)))
+
+
+def test_transpositions_for_filter_gradients_repeat_no_arithmetic():
+    """What `relu` is written for; fails if a new XLA fuses otherwise."""
+
+    def loss(kernels, images, added):
+        for kernel in kernels:
+            images = relu(convolve(images, kernel, 1) * 1.5 + added)
+        return (images**2).sum()
+
+    images = jnp.ones((8, 8, 8, 16))
+    kernels = [jnp.ones((3, 3, 16, 16))] * 3
+    program = jax.jit(jax.grad(loss)).lower(kernels, images, images).compile().as_text()
+    bodies = [body for body in program.split("\n\n") if " transpose(" in body]
+    transposing = [body for body in bodies if "f32[16,8,8,8]" in body and "ENTRY" not in body]
+    assert transposing
+    assert not [body for body in transposing if " add(" in body or " multiply(" in body]
 
 
 @pytest.mark.parametrize(

@@ -102,6 +102,8 @@ def _row(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     model, training = first["config"]["model"], first["config"]["training"]
     width = "" if model["width"] is None else f", width {model['width']}"
     exits = [run["exit_accuracies"] for run in runs]
+    # A run of one dispatch has none: its only one compiled.
+    rates = [run["images_per_second"] for run in runs if run["images_per_second"] is not None]
     return [
         first["method"] + _changes(first),
         f"{first['model']}{width}",
@@ -114,7 +116,7 @@ def _row(runs: Sequence[Mapping[str, Any]]) -> list[str]:
         " ".join(f"{100 * statistics.mean(values):.2f}" for values in zip(*exits, strict=True)),
         _attention(runs),
         _percent([run["best_test_accuracy"] for run in runs]),
-        f"{statistics.median(run['images_per_second'] for run in runs):.0f}",
+        f"{statistics.median(rates):.0f}" if rates else "",
         f"{first['hardware']['devices']} x {first['hardware']['device']} "
         f"({first['hardware']['cpu']}), jax {first['versions']['jax']}",
     ]

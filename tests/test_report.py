@@ -100,6 +100,12 @@ def test_one_exit_has_no_attention(tmp_path, summary, capsys):
     assert "|  |" in _rows(capsys.readouterr().out)[0]
 
 
+def test_a_run_too_short_to_be_timed_has_no_rate(tmp_path, summary, capsys):
+    _write(tmp_path, summary | {"images_per_second": None})
+    assert main([str(tmp_path)]) == 0
+    assert "| 80.00 |  | 1 x cpu" in _rows(capsys.readouterr().out)[0]
+
+
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"finished": false}'])
 def test_no_finished_run_is_one_line(tmp_path, capsys, text):
     if text is not None:

@@ -1,0 +1,246 @@
+"""Times every convolution of a ResNet-18 by itself: `python -m benchmarks.convolutions`.
+
+Forward, the gradient of its input and the gradient of its filter, here and in PyTorch
+(channels_last), in float32, in turns. Their sum is what no change around the convolutions can
+save of a training step. PyTorch is the extra `benchmark`; without it only this library is timed.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.worker import Worker
+
+PASSES = ("forward", "input gradient", "filter gradient")
+OURS, THEIRS = "skdsam_jax", "pytorch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution:
+    """A convolution of square images, padded by kernel_size // 2 pixels.
+
+    Attributes:
+      batch: images.
+      size: their side in pixels.
+      in_features, out_features: features before and after.
+      kernel_size, stride: in pixels.
+      count: how many of them the network has.
+    """
+
+    batch: int
+    size: int
+    in_features: int
+    out_features: int
+    kernel_size: int
+    stride: int
+    count: int
+
+    @property
+    def flops(self) -> int:
+        """Of any of the three passes, an addition counted apart from a multiplication."""
+        pixels = self.batch * (self.size // self.stride) ** 2
+        return 2 * pixels * self.kernel_size**2 * self.in_features * self.out_features
+
+    def __str__(self) -> str:
+        kernel = f"{self.kernel_size}x{self.kernel_size}" + ("/2" if self.stride == 2 else "")
+        return f"{self.count} x {kernel} {self.in_features}-{self.out_features} at {self.size}"
+
+
+def resnet18(width: int, batch: int, size: int) -> tuple[Convolution, ...]:
+    """All convolutions of a ResNet-18 with the small stem."""
+    found = [
+        Convolution(batch, size, 3, width, 3, 1, 1),
+        Convolution(batch, size, *[width] * 2, 3, 1, 4),
+    ]
+    for _ in range(3):
+        found += [
+            Convolution(batch, size, width, 2 * width, 3, 2, 1),
+            Convolution(batch, size, width, 2 * width, 1, 2, 1),
+            Convolution(batch, size // 2, 2 * width, 2 * width, 3, 1, 3),
+        ]
+        width, size = 2 * width, size // 2
+    return tuple(found)
+
+
+class JaxConvolution:
+    """Times one convolution, as the network's layers compute it."""
+
+    def load(self, shape: Convolution) -> None:
+        """Compiles its three passes."""
+        from skdsam_jax import runtime
+
+        runtime.configure()
+        import jax
+        import jax.numpy as jnp
+
+        from skdsam_jax.models.operations import convolution
+
+        padding, stride = shape.kernel_size // 2, (shape.stride, shape.stride)
+
+        def forward(images: jax.Array, kernel: jax.Array) -> jax.Array:
+            return convolution(
+                images,
+                kernel,
+                stride,
+                ((padding, padding),) * 2,
+                feature_group_count=1,
+                dimension_numbers=("NHWC", "HWIO", "NHWC"),
+            )
+
+        images = jnp.ones((shape.batch, shape.size, shape.size, shape.in_features))
+        kernel = jnp.ones((*[shape.kernel_size] * 2, shape.in_features, shape.out_features))
+        gradient = forward(images, kernel)
+        to_images = jax.jit(lambda k, g: jax.vjp(lambda x: forward(x, k), images)[1](g)[0])
+        to_kernel = jax.jit(lambda x, g: jax.vjp(lambda k: forward(x, k), kernel)[1](g)[0])
+        compiled = jax.jit(forward)
+        self._passes = {
+            "forward": lambda: jax.block_until_ready(compiled(images, kernel)),
+            "input gradient": lambda: jax.block_until_ready(to_images(kernel, gradient)),
+            "filter gradient": lambda: jax.block_until_ready(to_kernel(images, gradient)),
+        }
+
+    def seconds(self, name: str) -> float:
+        """Of one pass."""
+        return _seconds(self._passes[name])
+
+    def describe(self) -> dict[str, Any]:
+        """Hardware and versions."""
+        from skdsam_jax.training.state import data_mesh
+        from skdsam_jax.training.summary import describe_hardware, describe_versions
+
+        return {"hardware": describe_hardware(data_mesh()), "versions": describe_versions()}
+
+
+class PytorchConvolution:
+    """Times one convolution of PyTorch's."""
+
+    def load(self, shape: Convolution) -> None:
+        """Makes its arguments."""
+        import torch
+
+        settings = {"stride": shape.stride, "padding": shape.kernel_size // 2}
+        images = torch.ones(shape.batch, shape.in_features, shape.size, shape.size)
+        images = images.to(memory_format=torch.channels_last).requires_grad_()
+        kernel = torch.ones(shape.out_features, shape.in_features, *[shape.kernel_size] * 2)
+        kernel = kernel.to(memory_format=torch.channels_last).requires_grad_()
+        value = torch.nn.functional.conv2d(images, kernel, **settings)
+        gradient = torch.ones_like(value)
+
+        def gradient_of(argument: Any) -> Callable[[], Any]:
+            return lambda: torch.autograd.grad(value, argument, gradient, retain_graph=True)
+
+        self._passes = {
+            "forward": lambda: torch.nn.functional.conv2d(images, kernel, **settings),
+            "input gradient": gradient_of(images),
+            "filter gradient": gradient_of(kernel),
+        }
+
+    def seconds(self, name: str) -> float:
+        """Of one pass."""
+        return _seconds(self._passes[name])
+
+    def describe(self) -> dict[str, Any]:
+        """PyTorch's version."""
+        import torch
+
+        return {"versions": {"torch": torch.__version__}}
+
+
+def measure(shapes: Sequence[Convolution], repeats: int) -> dict[str, Any]:
+    """Times all of them, each pass in turns.
+
+    Returns:
+      Plain values, as `--json` writes them; seconds are medians.
+    """
+    implementations = {OURS: "JaxConvolution"}
+    if importlib.util.find_spec("torch"):
+        implementations[THEIRS] = "PytorchConvolution"
+    environment = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+    workers = {
+        name: Worker(f"benchmarks.convolutions:{target}", environment=environment)
+        for name, target in implementations.items()
+    }
+    rows = []
+    for shape in shapes:
+        for worker in workers.values():
+            worker("load", shape)
+        seconds: dict[str, dict[str, float]] = {name: {} for name in workers}
+        for name in PASSES:
+            turns = [
+                {key: worker("seconds", name) for key, worker in workers.items()}
+                for _ in range(repeats + 1)
+            ]
+            for key in workers:
+                seconds[key][name] = statistics.median(turn[key] for turn in turns[1:])
+        rows.append({**dataclasses.asdict(shape), "flops": shape.flops, "seconds": seconds})
+    facts = [worker("describe") for worker in workers.values()]
+    totals = {
+        name: sum(row["count"] * sum(row["seconds"][name].values()) for row in rows)
+        for name in workers
+    }
+    return {
+        "hardware": facts[0]["hardware"],
+        "versions": {name: value for fact in facts for name, value in fact["versions"].items()},
+        "repeats": repeats,
+        "convolutions": rows,
+        "seconds_of_all": totals,
+        "flops_of_all": sum(3 * row["count"] * row["flops"] for row in rows),
+    }
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The result as a table: milliseconds of each pass, GFLOP/s of all."""
+    names = list(result["seconds_of_all"])
+    heads = [f"{name}: forward, input, filter, GFLOP/s" for name in names]
+    lines = [f"{'convolutions':28}" + "".join(f"{head:>45}" for head in heads)]
+    fields = [field.name for field in dataclasses.fields(Convolution)]
+    for row in result["convolutions"]:
+        line = f"{Convolution(*(row[field] for field in fields))!s:28}"
+        for name in names:
+            seconds = [row["seconds"][name][key] for key in PASSES]
+            line += "".join(f"{1e3 * value:10.1f} ms" for value in seconds)
+            line += f"{3 * row['flops'] / sum(seconds) / 1e9:6.0f}"
+        lines.append(line)
+    for name, seconds in result["seconds_of_all"].items():
+        speed = result["flops_of_all"] / seconds / 1e9
+        lines.append(f"all of a step, {name}: {seconds:.3f} s, {speed:.0f} GFLOP/s")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures, prints and, on request, writes; returns the exit code."""
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.convolutions",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = options.add_argument
+    add("--width", type=int, default=64, help="filters of the network's first convolution")
+    add("--batch_size", type=int, default=128)
+    add("--image_size", type=int, default=32)
+    add("--repeats", type=int, default=5, help="measurements of each")
+    add("--json", metavar="FILE", help="write what was measured")
+    parsed = options.parse_args(arguments)
+    result = measure(resnet18(parsed.width, parsed.batch_size, parsed.image_size), parsed.repeats)
+    result["command"] = " ".join(["python -m benchmarks.convolutions", *arguments])
+    print(describe(result))
+    if parsed.json:
+        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

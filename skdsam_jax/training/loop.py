@@ -228,14 +228,15 @@ class _Clock:
         """What happened since the last tick was not training."""
         self._last = time.perf_counter()
 
-    def tick(self, steps: int) -> float:
-        """Seconds since the last tick, in which `steps` steps were taken."""
+    def tick(self, steps: int) -> float | None:
+        """Seconds since the last tick, in which `steps` steps were taken; None if they compiled."""
         now = time.perf_counter()
         seconds, self._last = now - self._last, now
-        if self._warm:
-            self._steps += steps
-            self._seconds += seconds
-        self._warm = True
+        if not self._warm:
+            self._warm = True
+            return None
+        self._steps += steps
+        self._seconds += seconds
         return seconds
 
     def rate(self, batch_size: int) -> float | None:

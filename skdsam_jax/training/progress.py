@@ -47,9 +47,14 @@ class Progress:
                 bar_format="{desc} {percentage:3.0f}%|{bar}| {n}/{total}{postfix}",
             )
 
-    def update(self, step: int, steps: int, seconds: float, loss: float, accuracy: float) -> None:
-        """`steps` steps up to `step` took `seconds`; the last had this loss and accuracy."""
-        if seconds > 0:
+    def update(
+        self, step: int, steps: int, seconds: float | None, loss: float, accuracy: float
+    ) -> None:
+        """`steps` steps up to `step` took `seconds`; the last had this loss and accuracy.
+
+        Without `seconds`, which the first steps spent on compiling, nothing is said of speed.
+        """
+        if seconds:
             rate = steps / seconds
             self._rate = rate if self._rate is None else 0.9 * self._rate + 0.1 * rate
         if self._bar is not None:

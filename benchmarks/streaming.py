@@ -1,0 +1,150 @@
+"""How fast photographs are decoded: `python -m benchmarks.streaming --data_dir FOLDER`.
+
+FOLDER holds train/CLASS/* and test/CLASS/*. One core's time for each part of making a view, and
+what the training process itself spends on each image while workers decode. Times are of the CPU,
+so that waiting does not count; each is the least of some repetitions.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from skdsam_jax.data import DataOptions, load_dataset
+from skdsam_jax.data.dataset import EncodedSplit
+from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews
+from skdsam_jax.data.pictures import central_box, crop, open_picture, pixels
+from skdsam_jax.data.streaming import Streaming
+from skdsam_jax.options import ConfigError
+from skdsam_jax.training.state import data_mesh
+from skdsam_jax.training.summary import describe_hardware, describe_versions
+
+
+def measure(split: EncodedSplit, batch_size: int, repeats: int) -> dict[str, Any]:
+    """Milliseconds per image of a split, and images per second.
+
+    Args:
+      split: the photographs.
+      batch_size: of the training process.
+      repeats: how often each is timed.
+
+    Returns:
+      Plain values, as `--json` writes them.
+    """
+    count = len(split)
+    encoded = [split.records.read(index)[0] for index in range(count)]
+    sizes = [open_picture(picture).size for picture in encoded]
+    views = TrainingViews(split, count, seed=0)
+    tests = EvaluationViews(split, count)
+    everything = np.arange(count)
+
+    def milliseconds(call: Callable[[], Any]) -> float:
+        return 1e3 / count * min(_cpu_seconds(call) for _ in range(repeats))
+
+    parts = {
+        "read": milliseconds(lambda: [split.records.read(index) for index in range(count)]),
+        "open": milliseconds(lambda: [open_picture(picture) for picture in encoded]),
+        "open and decode": milliseconds(
+            lambda: [pixels(open_picture(picture)) for picture in encoded]
+        ),
+        "open, decode and resize the central square": milliseconds(
+            lambda: [
+                crop(open_picture(picture), central_box(size), split.side)
+                for picture, size in zip(encoded, sizes, strict=True)
+            ]
+        ),
+        "a training view": milliseconds(lambda: views.make(0, everything)),
+        "a test view": milliseconds(lambda: tests.make(0, everything)),
+    }
+    return {
+        "images": count,
+        "mean_width": statistics.mean(width for width, _ in sizes),
+        "mean_height": statistics.mean(height for _, height in sizes),
+        "mean_bytes": statistics.mean(map(len, encoded)),
+        "milliseconds_per_image": parts
+        | {"training process": 1e3 * _training_process(split, batch_size)},
+        "training_images_per_second_and_core": 1e3 / parts["a training view"],
+        "test_images_per_second_and_core": 1e3 / parts["a test view"],
+    }
+
+
+def describe(result: dict[str, Any]) -> str:
+    """The result as text."""
+    lines = [
+        f"{result['images']} photographs, {result['mean_width']:.0f}x{result['mean_height']:.0f} "
+        f"pixels and {result['mean_bytes'] / 1e3:.0f} kB on average, to "
+        f"{result['image_size']}x{result['image_size']}"
+    ]
+    for name, value in result["milliseconds_per_image"].items():
+        lines.append(f"{value:8.3f} ms  {name}")
+    for kind in ("training", "test"):
+        rate = result[f"{kind}_images_per_second_and_core"]
+        lines.append(f"{rate:8.0f} {kind} images a second and core")
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measures, prints and, on request, writes; returns the exit code."""
+    options = argparse.ArgumentParser(
+        prog="python -m benchmarks.streaming",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = options.add_argument
+    add("--data_dir", required=True, help="the folder of photographs")
+    add("--image_size", type=int, default=224)
+    add("--batch_size", type=int, default=32)
+    add("--repeats", type=int, default=5, help="measurements of each")
+    add("--json", metavar="FILE", help="write what was measured")
+    parsed = options.parse_args(arguments)
+    data = DataOptions(
+        name="folder",
+        data_dir=parsed.data_dir,
+        pipeline="streaming",
+        crop="resized",
+        image_size=parsed.image_size,
+    )
+    try:
+        split = load_dataset(data, seed=0).train
+    except ConfigError as error:
+        options.error(str(error))
+    result = measure(split, parsed.batch_size, parsed.repeats)
+    result |= {
+        "image_size": parsed.image_size,
+        "batch_size": parsed.batch_size,
+        "hardware": describe_hardware(data_mesh()),
+        "versions": describe_versions(),
+        "command": " ".join(["python -m benchmarks.streaming", *arguments]),
+    }
+    print(describe(result))
+    if parsed.json:
+        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+def _training_process(split: EncodedSplit, batch_size: int) -> float:
+    """CPU seconds per image that this process spends while a worker decodes an epoch."""
+    views = TrainingViews(split, batch_size, seed=0)
+    sharding = jax.sharding.NamedSharding(data_mesh(jax.devices()[:1]), jax.P("data"))
+    stream = Streaming(views, sharding, workers=1)
+    jax.block_until_ready(list(stream.batches(0))[-1])
+    seconds = _cpu_seconds(lambda: [jax.block_until_ready(batch) for batch in stream.batches(1)])
+    stream.close()
+    return seconds / (views.steps * batch_size)
+
+
+def _cpu_seconds(call: Callable[[], Any]) -> float:
+    start = time.process_time()
+    call()
+    return time.process_time() - start
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

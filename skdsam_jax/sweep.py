@@ -4,20 +4,60 @@
 
 Every cell is a run of `train.py` in a process of its own, in WORKDIR/CELL/seed-N. The same command
 goes on where it stopped: finished runs are skipped, unfinished ones resumed. A run that fails is
-reported and does not keep the others from running. `--config.FIELD=VALUE` goes to every run.
+reported and does not keep the others from running. `--config.FIELD=VALUE` goes to every run. Ctrl-C
+and SIGTERM stop the run in progress, which saves first.
 """
 
 import argparse
 import json
 import pathlib
+import signal
 import subprocess
 import sys
+import types
 from collections.abc import Iterator, Sequence
 
+from skdsam_jax.command_line import EXIT_INTERRUPTED
 from skdsam_jax.options import ConfigError, known
 from skdsam_jax.thesis_tables import TABLES, Cell, Table
 
-_INTERRUPTED = 75
+
+class StoppedError(Exception):
+    """The sweep was asked to stop, and no run of it is left running."""
+
+
+class _Relay:
+    """Runs commands one at a time, and passes SIGINT and SIGTERM on to them as SIGTERM.
+
+    A run takes long to save, so it is waited for however long it takes. A context manager; on
+    leaving, the signals mean what they meant before.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._process: subprocess.Popen | None = None
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "_Relay":
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def run(self, command: Sequence[str]) -> int:
+        """The exit code of a command."""
+        with subprocess.Popen(command) as self._process:
+            if self.requested:  # Before there was a process to tell.
+                self._process.terminate()
+            return self._process.wait()
+
+    def _note(self, number: int, frame: types.FrameType | None) -> None:
+        self.requested = True
+        if self._process is not None:
+            self._process.terminate()
 
 
 def find_table(number: str) -> Table:
@@ -62,22 +102,26 @@ def run_all(
 
     Returns:
       How many are finished now, and a line for each that failed.
+
+    Raises:
+      StoppedError: SIGINT or SIGTERM came, to this process or to the run that was in progress.
     """
     finished, failures = 0, []
-    for folder, flags in runs:
-        if is_finished(folder):
-            print(f"{folder}: finished already", flush=True)
-            finished += 1
-            continue
-        print(f"{folder}: {' '.join(flags)}", flush=True)
-        code = subprocess.run([*program, *flags], check=False).returncode
-        if code == _INTERRUPTED:
-            raise KeyboardInterrupt
-        if code == 0:
-            finished += 1
-        else:
-            failures.append(f"{folder}: failed with code {code}")
-            print(failures[-1], file=sys.stderr, flush=True)
+    with _Relay() as relay:
+        for folder, flags in runs:
+            if is_finished(folder):
+                print(f"{folder}: finished already", flush=True)
+                finished += 1
+                continue
+            print(f"{folder}: {' '.join(flags)}", flush=True)
+            code = relay.run([*program, *flags])
+            if relay.requested or code == EXIT_INTERRUPTED:
+                raise StoppedError
+            if code == 0:
+                finished += 1
+            else:
+                failures.append(f"{folder}: failed with code {code}")
+                print(failures[-1], file=sys.stderr, flush=True)
     return finished, failures
 
 
@@ -106,9 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
+    except StoppedError:
         print("stopped; the same command goes on", file=sys.stderr)
-        return _INTERRUPTED
+        return EXIT_INTERRUPTED
     print(f"table {options.table}: {finished} of {len(cells) * len(seeds)} runs are finished")
     return 1 if failures else 0
 
@@ -132,6 +176,8 @@ def _check(train: pathlib.Path, overrides: Sequence[str]) -> None:
     for flag in overrides:
         if not flag.startswith("--config."):
             raise ConfigError(f"{flag}: unknown flag; runs take --config.FIELD=VALUE")
+        if flag.startswith("--config.seed="):
+            raise ConfigError("--config.seed: every run has its own; use --seeds")
     if not train.is_file():
         raise ConfigError(f"there is no {train} here; run this where the project was cloned")
 

@@ -1,6 +1,11 @@
 """Tables as runs: every cell is a valid experiment, and the runner goes on whatever happens."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 from config_files import ROOT, experiment_of
@@ -111,6 +116,7 @@ def test_finished_runs_are_skipped_and_others_tried_again(tmp_path):
         (["--table=9.9"], "--table: unknown table '9.9'"),
         (["--seeds=a"], "--seeds: takes numbers"),
         (["--epochs=3"], "--epochs=3: unknown flag"),
+        (["--config.seed=7"], "--config.seed: every run has its own; use --seeds"),
         (["--train=nowhere.py"], "there is no nowhere.py here"),
     ],
 )
@@ -119,3 +125,75 @@ def test_mistakes_are_one_line(tmp_path, capfd, flags, message):
     errors = capfd.readouterr().err
     assert message in errors
     assert errors.count("\n") == 1
+
+
+# Runs until it is asked to stop, as `train.py` does, and takes long to save.
+SLOW_TRAIN = """
+import pathlib, signal, sys, time
+flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
+folder = pathlib.Path(flags["workdir"])
+folder.mkdir(parents=True)
+requested = False
+def note(number, frame):
+    global requested
+    if requested and number == signal.SIGINT:
+        raise KeyboardInterrupt
+    requested = True
+signal.signal(signal.SIGTERM, note)
+signal.signal(signal.SIGINT, note)
+(folder / "started").touch()
+while not requested:
+    time.sleep(0.02)
+time.sleep(1)
+(folder / "saved").touch()
+sys.exit(75)
+"""
+
+
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [
+        pytest.param(os.kill, signal.SIGTERM, id="SIGTERM"),
+        pytest.param(os.kill, signal.SIGINT, id="SIGINT"),
+        pytest.param(os.killpg, signal.SIGINT, id="Ctrl-C"),
+    ],
+)
+def test_stopping_waits_until_the_run_has_saved(tmp_path, send, number):
+    (tmp_path / "train.py").write_text(SLOW_TRAIN)
+    flags = ("--table=4.21", f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skdsam_jax.sweep", *flags],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        while not list(tmp_path.glob("runs/*/*/started")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        send(process.pid, number)
+        _, errors = process.communicate(timeout=200)
+        assert (process.returncode, errors) == (75, "stopped; the same command goes on\n")
+        (folder,) = tmp_path.glob("runs/*/*")
+        assert (folder / "saved").exists()
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def test_the_signals_mean_what_they_meant_before(tmp_path):
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    assert _run(tmp_path) == 1
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == before
+
+
+def test_a_run_that_was_stopped_alone_stops_the_sweep(tmp_path, capfd):
+    (tmp_path / "train.py").write_text("import sys; sys.exit(75)")
+    flags = ("--table=4.21", f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}")
+    assert sweep.main(flags) == 75
+    output, errors = capfd.readouterr()
+    assert errors == "stopped; the same command goes on\n"
+    assert len(output.splitlines()) == 1

@@ -6,8 +6,6 @@ itself; the least of some repetitions, taken in turns.
 
 import argparse
 import functools
-import json
-import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ runtime.configure()
 
 import jax  # noqa: E402
 
+from benchmarks.options import add_json, positive, write_json  # noqa: E402
 from benchmarks.random_images import random_images  # noqa: E402
 from benchmarks.settings import MEAN, STD, Settings  # noqa: E402
 from skdsam_jax.data import DataOptions, Split  # noqa: E402
@@ -90,9 +89,9 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = options.add_argument
-    add("--batch_size", type=int, default=128)
-    add("--repeats", type=int, default=25, help="measurements of each")
-    add("--json", metavar="FILE", help="write what was measured")
+    add("--batch_size", type=positive, default=128, help="images per batch")
+    add("--repeats", type=positive, default=25, help="measurements of each")
+    add_json(options)
     parsed = options.parse_args(arguments)
     milliseconds = measure(parsed.batch_size, parsed.repeats)
     for name, value in milliseconds.items():
@@ -105,8 +104,7 @@ def main(arguments: Sequence[str]) -> int:
         "versions": describe_versions(),
         "command": " ".join(["python -m benchmarks.augmentation", *arguments]),
     }
-    if parsed.json:
-        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    write_json(parsed.json, result)
     return 0
 
 

@@ -10,8 +10,6 @@ if something does not hold.
 
 import argparse
 import dataclasses
-import json
-import pathlib
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +19,7 @@ from benchmarks.jax_training import JaxTraining, lower  # isort: split
 
 import jax
 
+from benchmarks.options import add_json, positive, write_json
 from benchmarks.settings import METHODS, Settings
 from skdsam_jax.config import default_config, from_config_dict
 from skdsam_jax.training import train
@@ -120,9 +119,9 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
-    options.add_argument("--width", type=int, default=64)
-    options.add_argument("--batch_size", type=int, default=128)
-    options.add_argument("--json", metavar="FILE", help="write what was found")
+    options.add_argument("--width", type=positive, default=64, help="of ResNet-18")
+    options.add_argument("--batch_size", type=positive, default=128, help="images per step")
+    add_json(options)
     parsed = options.parse_args(arguments)
     results = {}
     for method in parsed.method:
@@ -141,14 +140,13 @@ def main(arguments: Sequence[str]) -> int:
             f"{results[method]['compiled_flops_per_image'] / 1e9:.3f} compiled, "
             f"{results[method]['compiled_bytes_accessed_per_image'] / 1e6:.1f} MB read or written"
         )
-    if parsed.json:
-        found = {
-            "command": " ".join(["python -m benchmarks.checks", *arguments]),
-            "hardware": describe_hardware(data_mesh(jax.devices()[:1])),
-            "versions": describe_versions(),
-            "methods": results,
-        }
-        pathlib.Path(parsed.json).write_text(json.dumps(found, indent=2) + "\n")
+    found = {
+        "command": " ".join(["python -m benchmarks.checks", *arguments]),
+        "hardware": describe_hardware(data_mesh(jax.devices()[:1])),
+        "versions": describe_versions(),
+        "methods": results,
+    }
+    write_json(parsed.json, found)
     return int(not all(all(result["holds"].values()) for result in results.values()))
 
 

@@ -1,21 +1,22 @@
 """Times every convolution of a ResNet-18 by itself: `python -m benchmarks.convolutions`.
 
 Forward, the gradient of its input and the gradient of its filter, here and in PyTorch
-(channels_last), in float32, in turns. Their sum is what no change around the convolutions can
-save of a training step. PyTorch is the extra `benchmark`; without it only this library is timed.
+(channels_last), on a CPU in float32, in turns. Their sum is what no change around the convolutions
+can save of a training step; the first one's input needs no gradient there. PyTorch is the extra
+`benchmark`; without it only this library is timed.
 """
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
-import json
-import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.options import add_json, positive, write_json
 from benchmarks.worker import Worker
 
 PASSES = ("forward", "input gradient", "filter gradient")
@@ -41,6 +42,11 @@ class Convolution:
     kernel_size: int
     stride: int
     count: int
+
+    @property
+    def passes(self) -> tuple[str, ...]:
+        """Those of a training step: nothing asks for the gradient of the images themselves."""
+        return tuple(name for name in PASSES if self.in_features != 3 or name != PASSES[1])
 
     @property
     def flops(self) -> int:
@@ -162,25 +168,16 @@ def measure(shapes: Sequence[Convolution], repeats: int) -> dict[str, Any]:
     implementations = {OURS: "JaxConvolution"}
     if importlib.util.find_spec("torch"):
         implementations[THEIRS] = "PytorchConvolution"
-    environment = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-    workers = {
-        name: Worker(f"benchmarks.convolutions:{target}", environment=environment)
-        for name, target in implementations.items()
-    }
-    rows = []
-    for shape in shapes:
-        for worker in workers.values():
-            worker("load", shape)
-        seconds: dict[str, dict[str, float]] = {name: {} for name in workers}
-        for name in PASSES:
-            turns = [
-                {key: worker("seconds", name) for key, worker in workers.items()}
-                for _ in range(repeats + 1)
-            ]
-            for key in workers:
-                seconds[key][name] = statistics.median(turn[key] for turn in turns[1:])
-        rows.append({**dataclasses.asdict(shape), "flops": shape.flops, "seconds": seconds})
-    facts = [worker("describe") for worker in workers.values()]
+    environment = {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
+    with contextlib.ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(
+                Worker(f"benchmarks.convolutions:{target}", environment=environment)
+            )
+            for name, target in implementations.items()
+        }
+        rows = [_measure(shape, workers, repeats) for shape in shapes]
+        facts = [worker("describe") for worker in workers.values()]
     totals = {
         name: sum(row["count"] * sum(row["seconds"][name].values()) for row in rows)
         for name in workers
@@ -191,8 +188,22 @@ def measure(shapes: Sequence[Convolution], repeats: int) -> dict[str, Any]:
         "repeats": repeats,
         "convolutions": rows,
         "seconds_of_all": totals,
-        "flops_of_all": sum(3 * row["count"] * row["flops"] for row in rows),
+        "flops_of_all": sum(shape.count * len(shape.passes) * shape.flops for shape in shapes),
     }
+
+
+def _measure(shape: Convolution, workers: Mapping[str, Worker], repeats: int) -> dict[str, Any]:
+    for worker in workers.values():
+        worker("load", shape)
+    seconds: dict[str, dict[str, float]] = {name: {} for name in workers}
+    for name in shape.passes:
+        turns = [
+            {key: worker("seconds", name) for key, worker in workers.items()}
+            for _ in range(repeats + 1)
+        ]
+        for key in workers:
+            seconds[key][name] = statistics.median(turn[key] for turn in turns[1:])
+    return {**dataclasses.asdict(shape), "flops": shape.flops, "seconds": seconds}
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -204,9 +215,12 @@ def describe(result: dict[str, Any]) -> str:
     for row in result["convolutions"]:
         line = f"{Convolution(*(row[field] for field in fields))!s:28}"
         for name in names:
-            seconds = [row["seconds"][name][key] for key in PASSES]
-            line += "".join(f"{1e3 * value:10.1f} ms" for value in seconds)
-            line += f"{3 * row['flops'] / sum(seconds) / 1e9:6.0f}"
+            seconds = row["seconds"][name]
+            line += "".join(
+                f"{1e3 * seconds[key]:10.1f} ms" if key in seconds else f"{'-':>13}"
+                for key in PASSES
+            )
+            line += f"{len(seconds) * row['flops'] / sum(seconds.values()) / 1e9:6.0f}"
         lines.append(line)
     for name, seconds in result["seconds_of_all"].items():
         speed = result["flops_of_all"] / seconds / 1e9
@@ -222,17 +236,16 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = options.add_argument
-    add("--width", type=int, default=64, help="filters of the network's first convolution")
-    add("--batch_size", type=int, default=128)
-    add("--image_size", type=int, default=32)
-    add("--repeats", type=int, default=5, help="measurements of each")
-    add("--json", metavar="FILE", help="write what was measured")
+    add("--width", type=positive, default=64, help="filters of the network's first convolution")
+    add("--batch_size", type=positive, default=128, help="images per step")
+    add("--image_size", type=positive, default=32, help="their side in pixels")
+    add("--repeats", type=positive, default=5, help="measurements of each")
+    add_json(options)
     parsed = options.parse_args(arguments)
     result = measure(resnet18(parsed.width, parsed.batch_size, parsed.image_size), parsed.repeats)
     result["command"] = " ".join(["python -m benchmarks.convolutions", *arguments])
     print(describe(result))
-    if parsed.json:
-        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    write_json(parsed.json, result)
     return 0
 
 

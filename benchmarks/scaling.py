@@ -13,14 +13,13 @@ larger than 8, one 400 Gbit/s link per device; within 8, NVLink at 450 GB/s in e
 
 import argparse
 import dataclasses
-import json
-import pathlib
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.collectives import Interconnect, find_collectives, seconds_between
+from benchmarks.options import add_json, positive, write_json
 from benchmarks.settings import METHODS, Settings
 from benchmarks.worker import Worker
 
@@ -77,10 +76,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     options.add_argument("--method", choices=METHODS, default="skdsam")
     options.add_argument("--devices", nargs="+", type=int, default=[1, 8, 64])
-    options.add_argument("--width", type=int, default=64)
-    options.add_argument("--batch_size", type=int, default=128, help="of each device")
+    options.add_argument("--width", type=positive, default=64, help="of ResNet-18")
+    options.add_argument("--batch_size", type=positive, default=128, help="of each device")
     options.add_argument("--speed", type=float, default=SPEED, help="FLOP/s of one device")
-    options.add_argument("--json", metavar="FILE", help="write what was found")
+    add_json(options)
     parsed = options.parse_args(arguments)
     settings = Settings(method=parsed.method, width=parsed.width, batch_size=parsed.batch_size)
     print(
@@ -100,19 +99,18 @@ def main(arguments: Sequence[str]) -> int:
             f"{found['efficiency']:12.1%}",
             flush=True,
         )
-    if parsed.json:
-        result = {
-            "command": " ".join(["python -m benchmarks.scaling", *arguments]),
-            "settings": dataclasses.asdict(settings),
-            "assumptions": {
-                "flops_per_second": parsed.speed,
-                "within_node": WITHIN_NODE._asdict(),
-                "between_nodes": BETWEEN_NODES._asdict(),
-                "devices_per_node": DEVICES_PER_NODE,
-            },
-            "programs": results,
-        }
-        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    result = {
+        "command": " ".join(["python -m benchmarks.scaling", *arguments]),
+        "settings": dataclasses.asdict(settings),
+        "assumptions": {
+            "flops_per_second": parsed.speed,
+            "within_node": WITHIN_NODE._asdict(),
+            "between_nodes": BETWEEN_NODES._asdict(),
+            "devices_per_node": DEVICES_PER_NODE,
+        },
+        "programs": results,
+    }
+    write_json(parsed.json, result)
     return 0
 
 

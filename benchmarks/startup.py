@@ -7,7 +7,6 @@ the operating system's own caches of files are as they are.
 """
 
 import argparse
-import json
 import os
 import pathlib
 import pty
@@ -22,6 +21,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.options import add_json, positive, write_json
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import describe_hardware, describe_versions
 
@@ -104,10 +104,10 @@ def main(arguments: Sequence[str]) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Other flags go to train.py, such as --config.model.width=4.",
     )
-    options.add_argument("--config", default="configs/digits.py")
-    options.add_argument("--repeats", type=int, default=3, help="warm starts; default 3")
+    options.add_argument("--config", default="configs/digits.py", help="what is started")
+    options.add_argument("--repeats", type=positive, default=3, help="warm starts; default 3")
     options.add_argument("--limit", type=float, default=600, help="seconds to wait for a step")
-    options.add_argument("--json", metavar="FILE", help="write what was measured")
+    add_json(options)
     parsed, rest = options.parse_known_args(arguments)
     flags = [f"--config={parsed.config}", *rest]
     with tempfile.TemporaryDirectory() as cache:
@@ -124,8 +124,7 @@ def main(arguments: Sequence[str]) -> int:
     print(f"{parsed.config}: first step {cold:.1f} s cold, {statistics.median(warm):.1f} s warm")
     for name, seconds in result["import_seconds"].items():
         print(f"import {name}: {seconds:.2f} s")
-    if parsed.json:
-        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    write_json(parsed.json, result)
     return 0
 
 

@@ -1,30 +1,33 @@
 """How fast photographs are decoded: `python -m benchmarks.streaming --data_dir FOLDER`.
 
 FOLDER holds train/CLASS/* and test/CLASS/*. One core's time for each part of making a view, and
-what the training process itself spends on each image while workers decode. Times are of the CPU,
-so that waiting does not count; each is the least of some repetitions.
+what the training process itself spends on each image while a worker decodes. Times are of the
+CPU, so that waiting does not count; each is the least of some repetitions.
 """
 
 import argparse
-import json
-import pathlib
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
-import numpy as np
+from skdsam_jax import runtime
 
-from skdsam_jax.data import DataOptions, load_dataset
-from skdsam_jax.data.dataset import EncodedSplit
-from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews
-from skdsam_jax.data.pictures import central_box, crop, open_picture, pixels
-from skdsam_jax.data.streaming import Streaming
-from skdsam_jax.options import ConfigError
-from skdsam_jax.training.state import data_mesh
-from skdsam_jax.training.summary import describe_hardware, describe_versions
+runtime.configure()
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+
+from benchmarks.options import add_json, positive, write_json  # noqa: E402
+from skdsam_jax.data import DataOptions, load_dataset  # noqa: E402
+from skdsam_jax.data.dataset import EncodedSplit  # noqa: E402
+from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews  # noqa: E402
+from skdsam_jax.data.pictures import central_box, crop, open_picture, pixels  # noqa: E402
+from skdsam_jax.data.streaming import Streaming  # noqa: E402
+from skdsam_jax.options import ConfigError  # noqa: E402
+from skdsam_jax.training.state import data_mesh  # noqa: E402
+from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402
 
 
 def measure(split: EncodedSplit, batch_size: int, repeats: int) -> dict[str, Any]:
@@ -69,7 +72,7 @@ def measure(split: EncodedSplit, batch_size: int, repeats: int) -> dict[str, Any
         "mean_height": statistics.mean(height for _, height in sizes),
         "mean_bytes": statistics.mean(map(len, encoded)),
         "milliseconds_per_image": parts
-        | {"training process": 1e3 * _training_process(split, batch_size)},
+        | {"training process": 1e3 * _training_process(split, batch_size, repeats)},
         "training_images_per_second_and_core": 1e3 / parts["a training view"],
         "test_images_per_second_and_core": 1e3 / parts["a test view"],
     }
@@ -99,10 +102,10 @@ def main(arguments: Sequence[str]) -> int:
     )
     add = options.add_argument
     add("--data_dir", required=True, help="the folder of photographs")
-    add("--image_size", type=int, default=224)
-    add("--batch_size", type=int, default=32)
-    add("--repeats", type=int, default=5, help="measurements of each")
-    add("--json", metavar="FILE", help="write what was measured")
+    add("--image_size", type=positive, default=224, help="side of a view in pixels")
+    add("--batch_size", type=positive, default=32, help="images per step")
+    add("--repeats", type=positive, default=5, help="measurements of each")
+    add_json(options)
     parsed = options.parse_args(arguments)
     data = DataOptions(
         name="folder",
@@ -124,18 +127,21 @@ def main(arguments: Sequence[str]) -> int:
         "command": " ".join(["python -m benchmarks.streaming", *arguments]),
     }
     print(describe(result))
-    if parsed.json:
-        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    write_json(parsed.json, result)
     return 0
 
 
-def _training_process(split: EncodedSplit, batch_size: int) -> float:
+def _training_process(split: EncodedSplit, batch_size: int, repeats: int) -> float:
     """CPU seconds per image that this process spends while a worker decodes an epoch."""
     views = TrainingViews(split, batch_size, seed=0)
     sharding = jax.sharding.NamedSharding(data_mesh(jax.devices()[:1]), jax.P("data"))
     stream = Streaming(views, sharding, workers=1)
     jax.block_until_ready(list(stream.batches(0))[-1])
-    seconds = _cpu_seconds(lambda: [jax.block_until_ready(batch) for batch in stream.batches(1)])
+    epochs = iter(range(1, repeats + 1))
+    seconds = min(
+        _cpu_seconds(lambda: jax.block_until_ready(list(stream.batches(next(epochs)))))
+        for _ in range(repeats)
+    )
     stream.close()
     return seconds / (views.steps * batch_size)
 

@@ -12,13 +12,12 @@ it only this library is timed.
 
 import argparse
 import importlib.util
-import json
-import pathlib
 import sys
 from collections.abc import Sequence
 
 from benchmarks.agreement import DisagreementError
 from benchmarks.measure import Plan, find_platform, measure
+from benchmarks.options import add_json, positive, write_json
 from benchmarks.report import describe
 from benchmarks.settings import METHODS, Settings
 
@@ -34,18 +33,34 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = options.add_argument
-    add("--method", nargs="+", choices=METHODS, default=["cross_entropy", "skdsam"])
-    add("--model", choices=MODELS, default="resnet18")
-    add("--width", type=_positive, help="of the network; by default 64, for wrn16_2 16")
-    add("--batch_size", type=_positive, default=128)
-    add("--image_size", type=_positive, default=32)
-    add("--examples", type=_positive, default=50_000, help="images that lie on the device")
-    add("--augment", action=argparse.BooleanOptionalAction, default=True)
-    add("--compute_dtype", choices=("float32", "bfloat16"), help="by default as said above")
-    add("--pytorch", nargs="*", choices=VARIANTS, help="by default as said above; nothing: none")
-    add("--steps", type=_positive, help="per measurement; by default 2 on a CPU, 200 on a GPU")
-    add("--repeats", type=_positive, default=5, help="measurements of each")
-    add("--json", metavar="FILE", help="write what was measured")
+    methods = ["cross_entropy", "skdsam"]
+    add("--method", nargs="+", choices=METHODS, default=methods, help="the first is the baseline")
+    add("--model", choices=MODELS, default="resnet18", help="by default resnet18")
+    add("--width", type=positive, help="of the network; by default 64, for wrn16_2 16")
+    add("--batch_size", type=positive, default=128, help="images per step; default 128")
+    add("--image_size", type=positive, default=32, help="their side in pixels; default 32")
+    add("--examples", type=positive, default=50_000, help="images that lie on the device")
+    add(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="crop and flip the images at random, which is the default",
+    )
+    add(
+        "--compute_dtype",
+        choices=("float32", "bfloat16"),
+        help="by default float32 on a CPU, bfloat16 on a GPU",
+    )
+    add(
+        "--pytorch",
+        nargs="*",
+        choices=VARIANTS,
+        help="how PyTorch runs, by default eager on a CPU and both on a GPU; --pytorch alone: "
+        "without PyTorch",
+    )
+    add("--steps", type=positive, help="per measurement; by default 2 on a CPU, 200 on a GPU")
+    add("--repeats", type=positive, default=5, help="measurements of each")
+    add_json(options)
     return options
 
 
@@ -95,16 +110,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     result["command"] = " ".join(["python -m benchmarks.train_step", *arguments])
     print(describe(result))
-    if parsed.json:
-        pathlib.Path(parsed.json).write_text(json.dumps(result, indent=2) + "\n")
+    write_json(parsed.json, result)
     return 0
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
 
 
 if __name__ == "__main__":

@@ -21,11 +21,11 @@ _CPU_FLAG_SINCE = (0, 10, 2)
 # takes and frees up to hundreds of megabytes. By default they come from the kernel, which clears
 # each page anew, up to a quarter of the time of a ResNet-18 training step; only the first arena
 # can keep them.
-_MALLOC_PARAMETERS = {
-    "M_ARENA_MAX": (-8, 1),
-    "M_MMAP_MAX": (-4, 0),
-    "M_TRIM_THRESHOLD": (-1, -1),
-}
+_MALLOC_PARAMETERS = (
+    (-8, 1),  # M_ARENA_MAX
+    (-4, 0),  # M_MMAP_MAX
+    (-1, -1),  # M_TRIM_THRESHOLD: never
+)
 
 
 def configure() -> None:
@@ -72,7 +72,7 @@ def _keep_freed_memory() -> None:
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
     allocator = ctypes.CDLL(None)
-    for parameter, value in _MALLOC_PARAMETERS.values():
+    for parameter, value in _MALLOC_PARAMETERS:
         allocator.mallopt(parameter, value)
 
 

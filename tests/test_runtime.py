@@ -24,6 +24,7 @@ for _ in range(3):
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 FLAGS = "import os; from skdsam_jax import runtime; runtime.configure(); print(os.environ[{!r}])"
+NO_ACCELERATOR = "runtime._has_accelerator = lambda: False"
 ACCELERATOR = "runtime._has_accelerator = lambda: True"
 
 
@@ -43,7 +44,7 @@ def run(program, **environment):
     return done.stdout.split()
 
 
-def faults(accelerator="", **environment):
+def faults(accelerator=NO_ACCELERATOR, **environment):
     program = FAULTS.format(accelerator=accelerator)
     return int(run(program, **environment)[-1])
 

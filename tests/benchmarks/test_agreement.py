@@ -28,6 +28,8 @@ def torch_training(settings):
         ("byot", "resnet18"),
         ("skdsam", "resnet18"),
         ("cross_entropy", "wrn16_2"),
+        ("byot", "wrn16_2"),
+        ("skdsam", "wrn16_2"),
     ],
 )
 def test_loss_and_gradients_agree_in_float64(method, model):

@@ -102,12 +102,25 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Says which fields that can change a run's numbers differ between two `to_dict` results."""
-    before, after = dict(_flatten(old)), dict(_flatten(new))
+    before, after = decisive_fields(old), decisive_fields(new)
     return [
         f"config.{name}: {before.get(name)!r}, now {after.get(name)!r}"
         for name in sorted({*before, *after})
-        if not name.startswith(_FREE_FIELDS) and before.get(name) != after.get(name)
+        if before.get(name) != after.get(name)
     ]
+
+
+def decisive_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `to_dict` result that can change a run's numbers, by their whole names.
+
+    Args:
+      values: as `to_dict` gives it, or read from JSON.
+
+    Returns:
+      Such as {"seed": 0, "training.epochs": 250}; tuples are lists.
+    """
+    fields = _flatten(values)
+    return {name: value for name, value in fields if not name.startswith(_FREE_FIELDS)}
 
 
 def describe_fields() -> Iterable[str]:

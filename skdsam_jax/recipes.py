@@ -36,6 +36,9 @@ ADDITIONS: dict[str, Mapping[str, Any]] = {
     "mixup": {"data.mixup_alpha": 0.2},
 }
 
+# The fields that a recipe and its additions decide.
+RECIPE_FIELDS = tuple(sorted({*RECIPES["thesis"], *ADDITIONS["cutout"], *ADDITIONS["mixup"]}))
+
 
 def use_recipe(config: ml_collections.ConfigDict, name: str) -> None:
     """Sets the fields of `config` that make up the recipe called `name`.
@@ -61,29 +64,30 @@ def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
     config.update_from_flattened_dict(ADDITIONS[name])
 
 
-def name_recipe(config: Mapping[str, Mapping[str, Any]]) -> str:
-    """The recipe of a run and what was added to it, such as "thesis + mixup".
+def name_recipe(fields: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """The recipe of a run and what was added to it, such as "thesis" and ("mixup",).
 
     Args:
-      config: nested, as `summary.json` holds it; what it lacks was as in the thesis.
+      fields: whole names to values; more than those of `RECIPE_FIELDS` may be there.
 
     Returns:
-      The names; "own recipe" where fields have values of their own.
+      A name of `RECIPES` and names of `ADDITIONS`; None and () where fields have values of their
+      own.
     """
-    plain = {"data.mixup_alpha": 0.0, **RECIPES["thesis"]}
-    found = {}
-    for field, default in plain.items():
-        section, name = field.split(".")
-        value = config[section].get(name, default)
-        found[field] = tuple(value) if isinstance(value, list) else value
-    for recipe, fields in RECIPES.items():
+    found = {name: _plain(fields[name]) for name in RECIPE_FIELDS}
+    for recipe, changes in RECIPES.items():
         for added in ((), *((name,) for name in ADDITIONS), tuple(ADDITIONS)):
-            expected = {**plain, **fields}
+            expected = {"data.mixup_alpha": 0.0, **changes}
             for name in added:
                 expected |= ADDITIONS[name]
             if found == expected:
-                return " + ".join((recipe, *added))
-    return "own recipe"
+                return recipe, added
+    return None, ()
+
+
+def _plain(value: Any) -> Any:
+    """JSON knows no tuples."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def stream_photographs(config: ml_collections.ConfigDict) -> None:

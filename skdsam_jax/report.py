@@ -2,41 +2,37 @@
 
 Runs that differ in nothing but their seed share a row: mean and sample standard deviation over
 seeds of the last epoch, which is the protocol of the thesis. The best epoch on the test set stands
-beside it as the oracle it is.
+beside it as the oracle it is. A table holds one data set at one size in one recipe, and a row names
+every other field that is not at its default.
 """
 
 import argparse
 import json
 import pathlib
+import shlex
 import statistics
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from skdsam_jax.options import ConfigError
-from skdsam_jax.recipes import name_recipe
+import numpy as np
 
-_COLUMNS = (
-    "method",
-    "network",
-    "recipe",
-    "n",
-    "last epoch",
-    "ensemble",
-    "exits, shallow to deep",
-    "attention (entropy)",
-    "best epoch (oracle)",
-    "images/s",
-    "hardware",
-)
+from skdsam_jax.options import ConfigError
+from skdsam_jax.run_description import RunDescription, describe
 
 _INTRODUCTION = """\
 # Measured runs
 
-Made by `python -m skdsam_jax.report results --out results/README.md` from the `summary.json` files
-beside it. Accuracy on the whole test set in %, mean and standard deviation over n seeds of the last
-epoch. The best epoch was found by looking at the test set: an oracle, not a result.
+Made by `{command}`.
+
+Accuracy on the whole test set in %, mean and standard deviation over n seeds of the last epoch;
+several runs with one seed count as one. The best epoch was found by looking at the test set: an
+oracle, not a result. Each row names every field of its config that is not at its default. Tables
+differ in data, image size or recipe, and their numbers do not compare.
 """
+
+Runs = Sequence[Mapping[str, Any]]
+Column = Callable[[RunDescription, Runs], str]
 
 
 def load_summaries(folder: pathlib.Path) -> list[dict[str, Any]]:
@@ -58,30 +54,40 @@ def load_summaries(folder: pathlib.Path) -> list[dict[str, Any]]:
     return summaries
 
 
-def make_report(summaries: Iterable[Mapping[str, Any]]) -> str:
-    """A Markdown page with one table per data set and one row per experiment."""
-    experiments: dict[str, list[Mapping[str, Any]]] = {}
+def make_report(summaries: Iterable[Mapping[str, Any]], command: str) -> str:
+    """A Markdown page with one row per experiment.
+
+    Args:
+      summaries: of finished runs.
+      command: what the page says it was made by.
+
+    Returns:
+      The page.
+    """
+    experiments: dict[RunDescription, list[Mapping[str, Any]]] = {}
     for summary in summaries:
-        same = {**summary["config"], "seed": None, "data": {**summary["config"]["data"]}}
-        same["data"]["data_dir"] = None
-        key = json.dumps([same, summary["hardware"]["device"]], sort_keys=True)
-        experiments.setdefault(key, []).append(summary)
-    pages = [_INTRODUCTION]
-    groups = sorted(experiments.values(), key=_order)
-    for dataset in sorted({runs[0]["dataset"] for runs in groups}):
-        rows = [_row(runs) for runs in groups if runs[0]["dataset"] == dataset]
-        pages.append(f"## {dataset}\n\n" + _table(rows))
-    return "\n".join(pages)
+        experiments.setdefault(describe(summary), []).append(summary)
+    tables: dict[str, list[list[str]]] = {}
+    for experiment in sorted(experiments):
+        row = [make(experiment, experiments[experiment]) for make in _COLUMNS.values()]
+        tables.setdefault(experiment.table, []).append(row)
+    pages = [f"## {title}\n\n{_table(rows)}" for title, rows in tables.items()]
+    return "\n".join([_INTRODUCTION.format(command=command), *pages])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = argparse.ArgumentParser(
+        prog="python -m skdsam_jax.report", description=__doc__.partition("\n")[0]
+    )
     parser.add_argument("folder", type=pathlib.Path, help="where the summaries are")
     parser.add_argument("--out", type=pathlib.Path, help="the page to write; printed if not given")
     options = parser.parse_args(arguments)
     try:
-        page = make_report(load_summaries(options.folder))
+        page = make_report(
+            load_summaries(options.folder), shlex.join([*parser.prog.split(), *arguments])
+        )
         if options.out:
             options.out.write_text(page)
         else:
@@ -92,66 +98,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _order(runs: Sequence[Mapping[str, Any]]) -> tuple[str, str, int, str]:
-    first = runs[0]
-    return first["dataset"], first["model"], first["parameters"], first["method"]
+def _by_seed(runs: Runs, name: str) -> np.ndarray:
+    """[seeds, ...]: a measure for each seed, what several runs with one seed reached on average."""
+    values: dict[int, list[Any]] = {}
+    for run in runs:
+        values.setdefault(run["seed"], []).append(run[name])
+    return np.stack([np.mean(same, axis=0) for same in values.values()])
 
 
-def _row(runs: Sequence[Mapping[str, Any]]) -> list[str]:
-    first = runs[0]
-    model, training = first["config"]["model"], first["config"]["training"]
-    width = "" if model["width"] is None else f", width {model['width']}"
-    exits = [run["exit_accuracies"] for run in runs]
-    # A run of one dispatch has none: its only one compiled.
-    rates = [run["images_per_second"] for run in runs if run["images_per_second"] is not None]
-    return [
-        first["method"] + _changes(first),
-        f"{first['model']}{width}",
-        f"{name_recipe(first['config'])}, "
-        f"{training['epochs']} epochs of batch {training['batch_size']}, "
-        f"{training['compute_dtype']}",
-        str(len(runs)),
-        _percent([run["test_accuracy"] for run in runs]),
-        _percent([run["ensemble_accuracy"] for run in runs]),
-        " ".join(f"{100 * statistics.mean(values):.2f}" for values in zip(*exits, strict=True)),
-        _attention(runs),
-        _percent([run["best_test_accuracy"] for run in runs]),
-        f"{statistics.median(rates):.0f}" if rates else "",
-        f"{first['hardware']['devices']} x {first['hardware']['device']} "
-        f"({first['hardware']['cpu']}), jax {first['versions']['jax']}",
-    ]
+def _count(runs: Runs) -> str:
+    seeds = len({run["seed"] for run in runs})
+    return f"{seeds}" if seeds == len(runs) else f"{seeds} ({len(runs)} runs)"
 
 
-def _changes(summary: Mapping[str, Any]) -> str:
-    """The options of the method that are not its defaults."""
-    from skdsam_jax.methods import find_method
+def _percent(name: str) -> Column:
+    """Mean and sample deviation in %; one seed has no deviation."""
 
-    fields = find_method(summary["method"]).Options.__dataclass_fields__
-    changed = [
-        f"{name}={value}"
-        for name, value in summary["config"]["method"].items()
-        if name != "name" and name in fields and value != fields[name].default
-    ]
-    return f" ({', '.join(changed)})" if changed else ""
+    def make(_: RunDescription, runs: Runs) -> str:
+        if runs[0].get(name) is None:
+            return ""
+        values = 100 * _by_seed(runs, name)
+        return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+
+    return make
 
 
-def _attention(runs: Sequence[Mapping[str, Any]]) -> str:
+def _exits(_: RunDescription, runs: Runs) -> str:
+    return " ".join(f"{100 * value:.2f}" for value in _by_seed(runs, "exit_accuracies").mean(0))
+
+
+def _attention(_: RunDescription, runs: Runs) -> str:
     if runs[0]["attention_weights"] is None:
         return ""
-    weights = zip(*(run["attention_weights"] for run in runs), strict=True)
-    entropy = statistics.mean(run["attention_entropy"] for run in runs)
-    return " ".join(f"{statistics.mean(w):.3f}" for w in weights) + f" ({entropy:.4f})"
+    weights = " ".join(f"{value:.3f}" for value in _by_seed(runs, "attention_weights").mean(0))
+    return f"{weights} ({_by_seed(runs, 'attention_entropy').mean():.4f})"
 
 
-def _percent(values: Sequence[float]) -> str:
-    """Mean and sample deviation in %; one value has no deviation."""
-    text = f"{100 * statistics.mean(values):.2f}"
-    return text + (f" ± {100 * statistics.stdev(values):.2f}" if len(values) > 1 else "")
+def _speed(_: RunDescription, runs: Runs) -> str:
+    # A run of one dispatch has none: its only one compiled.
+    rates = [run["images_per_second"] for run in runs if run["images_per_second"] is not None]
+    return f"{statistics.median(rates):.0f}" if rates else ""
+
+
+def _hardware(experiment: RunDescription, runs: Runs) -> str:
+    versions = sorted({run["versions"]["jax"] for run in runs})
+    return f"{experiment.hardware}, jax {' and '.join(versions)}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:
-    lines = [_COLUMNS, ["---"] * len(_COLUMNS), *rows]
+    """Rows of cells, without the columns that are empty in all of them."""
+    columns = [column for column in zip(_COLUMNS, *rows, strict=True) if any(column[1:])]
+    names, *rows = zip(*columns, strict=True)
+    lines = [names, ["---"] * len(names), *rows]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+_COLUMNS: dict[str, Column] = {
+    "method": lambda words, runs: words.method,
+    "network": lambda words, runs: words.network,
+    "training": lambda words, runs: words.training,
+    "n": lambda _, runs: _count(runs),
+    "last epoch": _percent("test_accuracy"),
+    "aggregated over rotations": _percent("aggregated_accuracy"),
+    "ensemble": _percent("ensemble_accuracy"),
+    "exits, shallow to deep": _exits,
+    "attention (entropy)": _attention,
+    "best epoch (oracle)": _percent("best_test_accuracy"),
+    "images/s": _speed,
+    "hardware": _hardware,
+}
 
 
 if __name__ == "__main__":

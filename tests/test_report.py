@@ -1,7 +1,9 @@
-"""Tables of runs: what shares a row, and that every number comes from a file."""
+"""Tables of runs: what shares a row or a table, and that every number comes from a file."""
 
 import copy
 import json
+import re
+import shlex
 import statistics
 
 import pytest
@@ -23,6 +25,7 @@ def summary():
         "best_test_accuracy": 0.8,
         "exit_accuracies": [0.25, 0.5, 0.6, 0.75],
         "ensemble_accuracy": 0.7,
+        "aggregated_accuracy": None,
         "attention_weights": [0.5, 0.25, 0.25],
         "attention_entropy": 1.0397,
         "images_per_second": 123.4,
@@ -41,6 +44,28 @@ def _write(folder, *summaries):
 
 def _rows(page):
     return [line for line in page.splitlines() if line.startswith("| skdsam")]
+
+
+def _page(tmp_path, capsys, *summaries):
+    _write(tmp_path, *summaries)
+    assert main([str(tmp_path)]) == 0
+    return capsys.readouterr().out
+
+
+def _changed(summary, **changes):
+    """The same run with fields of its config changed, such as data__flip=False."""
+    run = copy.deepcopy(summary)
+    for field, value in changes.items():
+        *sections, name = field.split("__")
+        place = run["config"]
+        for section in sections:
+            place = place[section]
+        place[name] = value
+    return run | {"seed": run["config"]["seed"]}
+
+
+def _titles(page):
+    return re.findall(r"^## (.*)$", page, re.MULTILINE)
 
 
 def test_seeds_share_a_row_with_mean_and_deviation(tmp_path, summary):
@@ -85,25 +110,132 @@ def test_a_row_names_its_recipe(tmp_path, summary, capsys):
     # A summary of a version that had no augmentation but crop and flip.
     runs.append(copy.deepcopy(summary))
     runs[-1]["config"]["data"] = {"name": "digits", "crop_padding": 4, "flip": True}
-    _write(tmp_path, *runs)
-    assert main([str(tmp_path)]) == 0
-    recipes = [row.split(" | ")[2].split(",")[0] for row in _rows(capsys.readouterr().out)]
-    assert sorted(recipes) == [
-        *("lab", "lab + mixup", "own recipe"),
-        *("thesis", "thesis", "thesis + cutout", "thesis + cutout + mixup"),
+    page = _page(tmp_path, capsys, *runs)
+    recipes = [re.split("[,|]", row)[3].strip() for row in _rows(page)]
+    assert recipes == [
+        *("own recipe", "lab", "lab + mixup"),
+        *("thesis", "thesis + cutout", "thesis + cutout + mixup"),
     ]
+    assert _titles(page) == [
+        "digits, own recipe (crop_fill=7)",
+        "digits, recipe lab",
+        "digits, recipe thesis",
+    ]
+    # The old one had the fields' defaults: it is a second run of the first's experiment.
+    assert "| 1 (2 runs) |" in next(row for row in _rows(page) if "| thesis, " in row)
 
 
 def test_one_exit_has_no_attention(tmp_path, summary, capsys):
-    _write(tmp_path, summary | {"attention_weights": None, "attention_entropy": None})
-    assert main([str(tmp_path)]) == 0
-    assert "|  |" in _rows(capsys.readouterr().out)[0]
+    alone = summary | {"attention_weights": None, "attention_entropy": None}
+    with_both = _page(tmp_path / "both", capsys, summary, _changed(alone, model__width=3))
+    assert sum("|  |" in row for row in _rows(with_both)) == 1
+    assert "| attention" not in _page(tmp_path / "one", capsys, alone)
 
 
 def test_a_run_too_short_to_be_timed_has_no_rate(tmp_path, summary, capsys):
-    _write(tmp_path, summary | {"images_per_second": None})
-    assert main([str(tmp_path)]) == 0
-    assert "| 80.00 |  | 1 x cpu" in _rows(capsys.readouterr().out)[0]
+    unmeasured = _changed(summary, model__width=3) | {"images_per_second": None}
+    page = _page(tmp_path, capsys, summary, unmeasured)
+    assert sum("| 80.00 |  | 1 x cpu" in row for row in _rows(page)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model__width": 3, "model__stem": "imagenet"}, "| resnet18 (width=3, stem=imagenet) |"),
+        ({"model__head_width_cap": 64}, "| resnet18 (head_width_cap=64) |"),
+        ({"training__learning_rate": 0.05}, "float32 (learning_rate=0.05) |"),
+        ({"training__weight_decay": 0.0}, "float32 (weight_decay=0.0) |"),
+        ({"training__compute_dtype": "bfloat16"}, "| thesis, 250 epochs of batch 128, bfloat16 |"),
+        ({"data__crop": "resized", "data__flip": False}, "float32 (crop=resized, flip=False) |"),
+        ({"data__crop_padding": 2}, "float32 (crop_padding=2) |"),
+        ({"data__cutout": "mean", "data__cutout_size": 4}, "float32 (cutout_size=4) |"),
+        ({"data__train_examples": 100}, "float32 (train_examples=100) |"),
+        ({"evaluation__every_epochs": 5}, "float32 (evaluation.every_epochs=5) |"),
+        ({"method__energy": "dot"}, "| skdsam (energy=dot) |"),
+    ],
+)
+def test_whatever_makes_runs_differ_is_said(tmp_path, summary, capsys, changes, words):
+    page = _page(tmp_path, capsys, summary, _changed(summary, **changes))
+    assert len(_titles(page)) == 1
+    assert [words in row for row in _rows(page)].count(True) == 1
+    assert all("| 1 |" in row for row in _rows(page))
+
+
+def test_every_field_splits_a_row_or_cannot_change_a_number(tmp_path, summary, capsys):
+    """Whatever a config holds, another value of it makes a row or a table of its own."""
+    free = {
+        *("data.data_dir", "data.workers", "evaluation.batch_size", "checkpoint.every_minutes"),
+        *("checkpoint.keep_latest", "logging.tensorboard"),
+    }
+    names = {"seed", "method.name", "model.name", "data.name"}  # Said by the summary itself.
+    fields = {
+        f"{section}.{name}"
+        for section, values in summary["config"].items()
+        if isinstance(values, dict)
+        for name in values
+    }
+    for field in sorted(fields - names):
+        run = _changed(summary, **{field.replace(".", "__"): "77"})
+        page = _page(tmp_path / field, capsys, summary, run)
+        assert len(_rows(page)) == (1 if field in free else 2), field
+
+
+@pytest.mark.parametrize(
+    ("changes", "titles"),
+    [
+        (
+            {"data__image_size": 32},
+            ["digits at 32 pixels, recipe thesis", "digits, recipe thesis"],
+        ),
+        (
+            {"training__decay_at": [0.5]},
+            ["digits, own recipe (decay_at=[0.5])", "digits, recipe thesis"],
+        ),
+        ({"data__name": "folder"}, ["digits (a folder), recipe thesis", "digits, recipe thesis"]),
+    ],
+)
+def test_what_does_not_compare_is_in_another_table(tmp_path, summary, capsys, changes, titles):
+    page = _page(tmp_path, capsys, summary, _changed(summary, **changes))
+    assert _titles(page) == titles
+    assert page.count("| method |") == 2
+
+
+def test_a_part_of_a_set_is_another_set(tmp_path, summary, capsys):
+    page = _page(tmp_path, capsys, summary, summary | {"dataset": "digits (partial)"})
+    assert _titles(page) == ["digits (partial), recipe thesis", "digits, recipe thesis"]
+
+
+def test_runs_with_one_seed_count_as_one(tmp_path, summary, capsys):
+    again = summary | {"test_accuracy": 0.77, "exit_accuracies": [0.27, 0.5, 0.6, 0.77]}
+    other = _changed(summary, seed=1) | {"test_accuracy": 0.80}
+    (row,) = _rows(_page(tmp_path / "two", capsys, summary, again))
+    assert "| 1 (2 runs) | 76.00 |" in row
+    assert "| 26.00 50.00 60.00 76.00 |" in row
+    (row,) = _rows(_page(tmp_path / "three", capsys, summary, again, other))
+    assert f"| 2 (3 runs) | 78.00 ± {100 * statistics.stdev([0.76, 0.80]):.2f} |" in row
+
+
+def test_what_all_views_say_together_has_a_column(tmp_path, summary, capsys):
+    assert "aggregated" not in _page(tmp_path / "none", capsys, summary)
+    views = _changed(summary, model__width=3) | {"aggregated_accuracy": 0.875}
+    page = _page(tmp_path / "some", capsys, summary, views)
+    assert "| last epoch | aggregated over rotations | ensemble |" in page
+    assert "| 75.00 | 87.50 | 70.00 |" in page
+    assert "| 75.00 |  | 70.00 |" in page
+
+
+def test_the_page_names_its_command(tmp_path, summary):
+    _write(tmp_path / "the runs", summary)
+    arguments = [str(tmp_path / "the runs"), "--out", str(tmp_path / "page.md")]
+    assert main(arguments) == 0
+    command = shlex.join(["python", "-m", "skdsam_jax.report", *arguments])
+    assert f"Made by `{command}`." in (tmp_path / "page.md").read_text()
+
+
+def test_other_versions_are_named(tmp_path, summary, capsys):
+    other = _changed(summary, seed=1) | {"versions": {"jax": "4.5.6"}}
+    (row,) = _rows(_page(tmp_path, capsys, summary, other))
+    assert row.endswith("1 x cpu (a CPU), jax 1.2.3 and 4.5.6 |")
 
 
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"finished": false}'])

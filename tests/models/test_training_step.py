@@ -1,4 +1,9 @@
-"""A training step of every family, ResNet's aside, under the two kinds of heads."""
+"""A training step of every family under every method, and through the stem of large images.
+
+`tests/methods/test_contract.py` has every method on a ResNet with the small stem.
+"""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +15,31 @@ from skdsam_jax.methods import METHODS, create_method
 from skdsam_jax.models.variables import Functional
 
 CLASSES = 5
-OPTIONS = {
-    "skdsam": METHODS["skdsam"].Options(name="skdsam", energy="dot"),
-    "byot": METHODS["byot"].Options(name="byot"),
-}
+IMAGENET = {"imagenet_resnet": functools.partial(TINY["resnet"], stem="imagenet")}
+BACKBONES = {name: build for name, build in TINY.items() if name != "resnet"} | IMAGENET
 
 
-@pytest.mark.parametrize("method", OPTIONS)
-@pytest.mark.parametrize("family", ["resnext", "wide_resnet", "densenet"])
+def _options(method):
+    # The thesis' energy leaves projections next to no gradient.
+    energy = {"energy": "dot"} if "energy" in METHODS[method].Options.__dataclass_fields__ else {}
+    return METHODS[method].Options(name=method, **energy)
+
+
+@pytest.mark.parametrize(
+    ("family", "method"),
+    [
+        *((family, method) for family in TINY if family != "resnet" for method in METHODS),
+        ("imagenet_resnet", "skdsam"),
+    ],
+)
 def test_step(family, method):
     def build(rngs):
-        return create_method(OPTIONS[method], TINY[family](rngs=rngs), CLASSES, rngs=rngs)
+        backbone = BACKBONES[family](rngs=rngs)
+        return create_method(_options(method), backbone, CLASSES, rngs=rngs)
 
+    side = 32 if family in IMAGENET else 8
     rng = np.random.default_rng(0)
-    images = jnp.asarray(rng.normal(size=(4, 8, 8, 3)), jnp.float32)
+    images = jnp.asarray(rng.normal(size=(4, side, side, 3)), jnp.float32)
     labels = jnp.arange(4)
     network = Functional(build)
 

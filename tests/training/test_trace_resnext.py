@@ -3,10 +3,9 @@
 import itertools
 
 import pytest
-from tracing import PHOTOGRAPHS, SMALL, cell_of_family, cells_of_tables, check
+from tracing import PHOTOGRAPHS, SMALL, cell_of_family, check
 
 from skdsam_jax.methods import METHODS
-from skdsam_jax.thesis_tables import TABLES
 
 CELLS = [
     cell_of_family(backbone, family, method)
@@ -18,9 +17,3 @@ CELLS = [
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_step(cell):
     check(cell)
-
-
-def test_every_cell_of_the_tables_is_traced_somewhere():
-    kinds = (r"resnet\d+", "wrn.*", r"densenet\d+")
-    total = sum(len(table.cells) for table in TABLES.values())
-    assert sum(len(cells_of_tables(kind)) for kind in kinds) == total

@@ -11,12 +11,19 @@ import io
 import logging
 import os
 import pathlib
+import re
 import sys
 import tempfile
 
 from skdsam_jax.data.catalogue import DATASETS
 from skdsam_jax.data.prepared import PreparedSet
-from skdsam_jax.data.prepared_folders import data_folder, find_prepared, split_sizes, whole_sizes
+from skdsam_jax.data.prepared_folders import (
+    data_folder,
+    find_prepared,
+    prepare_command,
+    split_sizes,
+    whole_sizes,
+)
 from skdsam_jax.options import ConfigError, known
 
 # TFDS's own 10 retries, each waiting twice as long, keep a machine without network for 200 s.
@@ -136,8 +143,9 @@ def _download_and_prepare(
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     # TensorFlow would take the memory of every GPU it sees, and training needs it.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    import requests
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.download import downloader
+    from tensorflow_datasets.core.download import downloader, util
 
     import skdsam_jax.data.builders  # noqa: F401 - registers ours
 
@@ -147,15 +155,24 @@ def _download_and_prepare(
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     builder = tfds.builder(name, data_dir=temporary, **arguments)
-    # TFDS prints that the data lies in what is only our temporary folder.
-    with contextlib.redirect_stdout(io.StringIO()):
-        builder.download_and_prepare(
-            download_dir=temporary / "downloads",
-            download_config=tfds.download.DownloadConfig(
-                manual_dir=manual_dir, try_download_gcs=False
-            ),
-            file_format="array_record",
-        )
+    try:
+        # TFDS prints that the data lies in what is only our temporary folder.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare(
+                download_dir=temporary / "downloads",
+                download_config=tfds.download.DownloadConfig(
+                    manual_dir=manual_dir, try_download_gcs=False
+                ),
+                file_format="array_record",
+            )
+    except (requests.RequestException, util.DownloadError) as error:
+        message = _describe_download(error)
+        if archives := getattr(builder, "URLS", None):
+            message += (
+                f"; or download {', '.join(archives)} yourself into a folder and run: "
+                f"{prepare_command(name, root)} --manual_dir FOLDER"
+            )
+        raise ConfigError(message) from error
     prepared = pathlib.Path(builder.data_dir)
     folder = root / prepared.relative_to(temporary)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -166,6 +183,19 @@ def _download_and_prepare(
         if find_prepared(name, root) is None:
             raise
     return folder
+
+
+def _describe_download(error: Exception) -> str:
+    """What kept a download from ending, without what urllib3 wraps around it."""
+    request = getattr(error, "request", None)
+    if request is None:
+        return str(error)
+    reason = error.args[0] if error.args else error
+    reason = getattr(reason, "reason", None) or reason
+    if getattr(reason, "args", None):
+        reason = reason.args[-1]
+    text = re.sub(r"^HTTPS?Connection(Pool)?\([^)]*\): ", "", str(reason))
+    return f"cannot download {request.url}: {text}"
 
 
 def _names() -> list[str]:

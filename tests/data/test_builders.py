@@ -334,6 +334,29 @@ def test_a_download_that_fails(tiny, server, tmp_path, monkeypatch):
     assert not (tmp_path / "data").exists()
 
 
+def test_no_network(one, tmp_path, monkeypatch):
+    nowhere = "http://nowhere.invalid"
+    monkeypatch.setattr(
+        BUILDERS[one.name], "URLS", {name: f"{nowhere}/{name}" for name in one.archives}
+    )
+    monkeypatch.setattr(prepare, "_DOWNLOAD_RETRIES", 0)
+    monkeypatch.setenv("no_proxy", "*")
+    data = tmp_path / "data"
+    with pytest.raises(SystemExit) as error:
+        prepare.main([one.name, "--data_dir", str(data)])
+    message = str(error.value)
+    assert message.startswith(
+        f"error: preparing {one.name} in {data} failed: cannot download {nowhere}/"
+    )
+    assert message.endswith(
+        f"; or download {', '.join(one.archives)} yourself into a folder and run: "
+        f"python -m skdsam_jax.data.prepare {one.name} --data_dir {data} --manual_dir FOLDER"
+    )
+    assert "ailed to resolve 'nowhere.invalid'" in message
+    assert "Pool" not in message
+    assert "\n" not in message
+
+
 def test_a_grey_picture_becomes_three_equal_channels(tiny, tmp_path):
     _prepare(tiny, tmp_path)
     grey = {

@@ -20,7 +20,7 @@ from skdsam_jax.training.progress import Progress
 from skdsam_jax.training.state import data_mesh, learning_rate_schedule
 from skdsam_jax.training.step import EpochSums
 from skdsam_jax.training.summary import describe_versions, make_summary
-from skdsam_jax.training.trainer import Trainer
+from skdsam_jax.training.trainer import Trainer, check_model
 from skdsam_jax.training.workdir import Workdir
 from skdsam_jax.training.writers import MetricWriter
 
@@ -61,6 +61,7 @@ def train(
     folder = Workdir(workdir)
     folder.check(experiment)
     mesh = data_mesh(devices)
+    check_model(experiment.model)
     dataset = load_dataset(experiment.data, experiment.seed)
     _check(experiment, dataset, mesh)
     trainer = Trainer(experiment, dataset, mesh)

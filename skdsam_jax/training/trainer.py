@@ -23,7 +23,7 @@ from skdsam_jax.data.resident import (
     training_batch,
 )
 from skdsam_jax.methods import Method, create_method, find_method
-from skdsam_jax.models import create_backbone
+from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.options import ConfigError
 from skdsam_jax.run_options import TrainingOptions
@@ -40,6 +40,18 @@ def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Me
     settings = compute_types(experiment.training) | {"rngs": rngs}
     backbone = create_backbone(**dataclasses.asdict(experiment.model), **settings)
     return create_method(experiment.method, backbone, num_classes, **settings)
+
+
+def check_model(options: ModelOptions) -> None:
+    """Builds the backbone without its arrays, so that what it refuses is known before any data.
+
+    Raises:
+      ConfigError: as `create_backbone`.
+    """
+    # Whatever the table names can be built; a DenseNet takes seconds.
+    if options.name not in BACKBONES or (options.width, options.stem) != (None, "small"):
+        settings = dataclasses.asdict(options)
+        nnx.eval_shape(lambda: create_backbone(**settings, rngs=nnx.Rngs(0)))
 
 
 def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:

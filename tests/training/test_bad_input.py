@@ -5,6 +5,8 @@ import stat
 
 import pytest
 
+_NO_DATA = ["--config.data.name=cifar100", "--config.data.data_dir=/nowhere/at/all"]
+
 BAD = {
     "unknown field": (["--config.training.epoch=3"], "config.training.epoch"),
     "unknown flag": (["--epochs=3"], "unknown flag 'epochs'"),
@@ -24,9 +26,17 @@ BAD = {
         ["--config.model.name=resnet19"],
         "config.model.name: unknown backbone 'resnet19'; did you mean resnet18?",
     ),
+    "a stem that the backbone has not, before data that is not there": (
+        ["--config.model.name=wrn16_2", "--config.model.stem=imagenet", *_NO_DATA],
+        "config.model.stem: a wide residual network takes small, not 'imagenet'",
+    ),
+    "a width that the groups do not divide, before data that is not there": (
+        ["--config.model.name=resnext50_32x4d", *_NO_DATA],
+        "config.model.width: 32 groups of 4 at width 64 take a multiple of 16, not 4",
+    ),
     "unknown data": (["--config.data.name=mnist"], "config.data.name: unknown value 'mnist'"),
     "missing data_dir": (
-        ["--config.data.name=cifar100", "--config.data.data_dir=/nowhere/at/all"],
+        _NO_DATA,
         "/nowhere/at/all",
     ),
     "batch larger than the data": (

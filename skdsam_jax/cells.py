@@ -2,7 +2,8 @@
 
     --config configs/cifar100.py:backbone=wrn16_2,method=byot,recipe=lab,augment=mixup
 
-Every part may be left out and stand anywhere. What it says holds before `--config.FIELD=VALUE`.
+Every part may be left out and stand anywhere; what is added to a recipe may be several,
+`augment=cutout+mixup`. What a cell says holds before `--config.FIELD=VALUE`.
 """
 
 from collections.abc import Iterable
@@ -27,8 +28,8 @@ def use_cell(config: ml_collections.ConfigDict, cell: str) -> None:
 
     Args:
       config: an experiment of `config.default_config`'s shape.
-      cell: parts `backbone=`, `method=`, `recipe=` (thesis, lab) and `augment=` (cutout, mixup),
-        separated by commas; what is left out stays as it is in `config`.
+      cell: parts `backbone=`, `method=`, `recipe=` (thesis, lab) and `augment=` (cutout, mixup,
+        cutout+mixup), separated by commas; what is left out stays as it is in `config`.
 
     Raises:
       ConfigError: a part that is none of these or stands twice, or a value that there is not.
@@ -44,10 +45,18 @@ def use_cell(config: ml_collections.ConfigDict, cell: str) -> None:
     if "recipe" in parts:
         use_recipe(config, parts["recipe"])
     if "augment" in parts:
-        if parts["augment"] == "sla":
-            names = " or ".join(f"method={name}" for name in METHODS if name.endswith("_sla"))
-            raise ConfigError(f"augment: sla is part of a method; write {names}")
-        add_augmentation(config, parts["augment"])
+        _augment(config, parts["augment"].split("+"))
+
+
+def _augment(config: ml_collections.ConfigDict, names: list[str]) -> None:
+    """Adds each of `names` to the recipe."""
+    for place, name in enumerate(names):
+        if name == "sla":
+            methods = " or ".join(f"method={name}" for name in METHODS if name.endswith("_sla"))
+            raise ConfigError(f"augment: sla is part of a method; write {methods}")
+        if name in names[:place]:
+            raise ConfigError(f"augment: {name} stands twice")
+        add_augmentation(config, name)
 
 
 def _read(cell: str) -> dict[str, str]:

@@ -36,6 +36,8 @@ def test_no_cell_changes_nothing():
         ),
         ("augment=cutout", {"data.cutout": "mean"}),
         ("augment=mixup", {"data.mixup_alpha": 0.2}),
+        ("augment=cutout+mixup", {"data.cutout": "mean", "data.mixup_alpha": 0.2}),
+        ("augment=mixup+cutout", {"data.cutout": "mean", "data.mixup_alpha": 0.2}),
     ],
 )
 def test_a_part_sets_its_fields_and_no_other(cell, changes):
@@ -71,6 +73,10 @@ def test_parts_stand_in_any_order():
             "augment=sla",
             "augment: sla is part of a method; write method=cross_entropy_sla or method=skdsam_sla",
         ),
+        ("augment=mixup+sla", "augment: sla is part of a method"),
+        ("augment=mixup+", "augment: unknown value ''; known are cutout, mixup"),
+        ("augment=mixup+mixup", "augment: mixup stands twice"),
+        ("augment=mixup+cutout,recipe=lab", "augment: the recipe lab holds a Cutout already"),
         ("augment=cutout,recipe=lab", "augment: the recipe lab holds a Cutout already"),
     ],
 )

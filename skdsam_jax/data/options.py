@@ -66,10 +66,17 @@ class DataOptions:
         choices=("padded", "resized"),
     )
     crop_padding: int = option(
-        4, "pixels added on each side before a padded crop; 0: no padded crop", minimum=0
+        4,
+        "pixels added on each side before a padded crop; 0: no padded crop. Without effect on "
+        "crop=resized",
+        minimum=0,
     )
     crop_fill: int = option(
-        0, "level of the pixels that a padded crop adds: 0 black, 128 grey", minimum=0, maximum=255
+        0,
+        "level of the pixels that a padded crop adds: 0 black, 128 grey. Without effect on "
+        "crop=resized, which adds none",
+        minimum=0,
+        maximum=255,
     )
     flip: bool = option(True, "mirror half of the training images left to right, at random")
     autoaugment: bool = option(False, "apply AutoAugment's policy for CIFAR-10")

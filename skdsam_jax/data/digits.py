@@ -4,10 +4,13 @@
 "Optical Recognition of Handwritten Digits" (Alpaydin and Kaynak, 1998).
 """
 
+import importlib.metadata
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skdsam_jax.data.cache import load_or_make
 from skdsam_jax.data.dataset import Dataset, Split
 from skdsam_jax.data.resize import resize
 from skdsam_jax.options import ConfigError
@@ -37,12 +40,9 @@ def load_digits(options: "DataOptions") -> Dataset:
     """
     if options.pipeline == "streaming":
         raise ConfigError("config.data.pipeline: digits are resident, there is nothing to stream")
-    # scikit-learn takes a second to import, and only this set needs it.
-    from sklearn import datasets
-
-    bunch = datasets.load_digits()
-    labels = bunch.target.astype(np.int32)
-    grey = np.round(bunch.images * (255 / 16)).astype(np.uint8)[..., np.newaxis]
+    entry = f"digits-scikit-learn-{importlib.metadata.version('scikit-learn')}.npz"
+    levels, labels = load_or_make(entry, _read, lambda arrays: (arrays["levels"], arrays["labels"]))
+    grey = np.round(levels * (255 / 16)).astype(np.uint8)[..., np.newaxis]
     images = np.repeat(resize(grey, options.image_size or _OWN_SIZE), 3, axis=3)
     is_test = np.zeros(len(labels), bool)
     for label in range(10):
@@ -51,10 +51,19 @@ def load_digits(options: "DataOptions") -> Dataset:
     pixels = train.images / 255.0
     return Dataset(
         name="digits",
-        class_names=tuple(str(name) for name in bunch.target_names),
+        class_names=tuple(map(str, range(10))),
         mean=tuple(pixels.mean(axis=(0, 1, 2)).tolist()),
         std=tuple(pixels.std(axis=(0, 1, 2)).tolist()),
         train=train,
         validation=None,
         test=Split(images[is_test], labels[is_test]),
     )
+
+
+def _read() -> Mapping[str, np.ndarray]:
+    """Grey levels uint8 [examples, 8, 8] and labels int32 [examples]."""
+    # scikit-learn takes a second to import, and only this needs it.
+    from sklearn import datasets
+
+    bunch = datasets.load_digits()
+    return {"levels": bunch.images.astype(np.uint8), "labels": bunch.target.astype(np.int32)}

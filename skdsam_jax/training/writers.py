@@ -14,19 +14,22 @@ class MetricWriter:
     def __init__(self, folder: Workdir, options: LoggingOptions, *, first_epoch: int) -> None:
         """Args: first_epoch: TensorBoard forgets what an earlier process wrote from there on."""
         self._folder = folder
+        self._wanted = is_first_process() and options.tensorboard
+        self._first_epoch = first_epoch
         self._events = None
-        if is_first_process() and options.tensorboard:
-            # Imported here: it takes longer than all other imports of a run that does not use it.
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(str(folder.path), purge_step=first_epoch)
 
     def write(self, line: Mapping[str, Any]) -> None:
         """Adds the metrics of `line["epoch"]`."""
         if not is_first_process():
             return
         self._folder.append_metrics(line)
-        if self._events is not None:
+        if self._wanted:
+            if self._events is None:
+                # Not before: with PyTorch installed it takes as long to import as all the rest,
+                # and the first step would wait for it.
+                from tensorboardX import SummaryWriter
+
+                self._events = SummaryWriter(str(self._folder.path), purge_step=self._first_epoch)
             for name, value in _scalars(line):
                 self._events.add_scalar(name, value, line["epoch"])
             self._events.flush()

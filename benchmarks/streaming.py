@@ -9,7 +9,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from skdsam_jax import runtime
@@ -23,7 +23,7 @@ from benchmarks.options import add_json, positive, write_json  # noqa: E402
 from skdsam_jax.data import DataOptions, load_dataset  # noqa: E402
 from skdsam_jax.data.dataset import EncodedSplit  # noqa: E402
 from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews  # noqa: E402
-from skdsam_jax.data.pictures import central_box, crop, open_picture, pixels  # noqa: E402
+from skdsam_jax.data.pictures import open_picture, pixels  # noqa: E402
 from skdsam_jax.data.streaming import Streaming  # noqa: E402
 from skdsam_jax.options import ConfigError  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
@@ -51,18 +51,17 @@ def measure(split: EncodedSplit, batch_size: int, repeats: int) -> dict[str, Any
     def milliseconds(call: Callable[[], Any]) -> float:
         return 1e3 / count * min(_cpu_seconds(call) for _ in range(repeats))
 
+    def of_each(call: Callable[[Any], Any], values: Iterable[Any]) -> float:
+        def do() -> None:
+            for value in values:
+                call(value)
+
+        return milliseconds(do)
+
     parts = {
-        "read": milliseconds(lambda: [split.records.read(index) for index in range(count)]),
-        "open": milliseconds(lambda: [open_picture(picture) for picture in encoded]),
-        "open and decode": milliseconds(
-            lambda: [pixels(open_picture(picture)) for picture in encoded]
-        ),
-        "open, decode and resize the central square": milliseconds(
-            lambda: [
-                crop(open_picture(picture), central_box(size), split.side)
-                for picture, size in zip(encoded, sizes, strict=True)
-            ]
-        ),
+        "read": of_each(split.records.read, range(count)),
+        "open": of_each(open_picture, encoded),
+        "open and decode": of_each(lambda picture: pixels(open_picture(picture)), encoded),
         "a training view": milliseconds(lambda: views.make(0, everything)),
         "a test view": milliseconds(lambda: tests.make(0, everything)),
     }

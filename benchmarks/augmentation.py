@@ -4,7 +4,6 @@ Milliseconds to gather, distort and normalise a batch that lies on the device, e
 itself; the least of some repetitions, taken in turns.
 """
 
-import argparse
 import functools
 import sys
 import time
@@ -17,7 +16,7 @@ runtime.configure()
 
 import jax  # noqa: E402
 
-from benchmarks.options import add_json, positive, write_json  # noqa: E402
+from benchmarks.options import add_json, make_parser, positive, write_json  # noqa: E402
 from benchmarks.random_images import random_images  # noqa: E402
 from benchmarks.settings import MEAN, STD, Settings  # noqa: E402
 from skdsam_jax.data import DataOptions, Split  # noqa: E402
@@ -83,11 +82,7 @@ def measure(batch_size: int, repeats: int) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints and, on request, writes; returns the exit code."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.augmentation",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("augmentation", __doc__)
     add = options.add_argument
     add("--batch_size", type=positive, default=128, help="images per batch")
     add("--repeats", type=positive, default=25, help="measurements of each")

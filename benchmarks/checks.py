@@ -8,7 +8,6 @@ Also prints the arithmetic and the memory traffic that XLA counts in the compile
 if something does not hold.
 """
 
-import argparse
 import dataclasses
 import sys
 import tempfile
@@ -19,7 +18,7 @@ from benchmarks.jax_training import JaxTraining, lower  # isort: split
 
 import jax
 
-from benchmarks.options import add_json, positive, write_json
+from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.settings import METHODS, Settings
 from skdsam_jax.config import default_config, from_config_dict
 from skdsam_jax.training import train
@@ -113,11 +112,7 @@ def check(settings: Settings) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Checks, prints and, on request, writes; returns the exit code."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.checks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("checks", __doc__)
     options.add_argument("--method", nargs="+", choices=METHODS, default=list(METHODS))
     options.add_argument("--width", type=positive, default=64, help="of ResNet-18")
     options.add_argument("--batch_size", type=positive, default=128, help="images per step")

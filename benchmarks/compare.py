@@ -20,17 +20,14 @@ from typing import Any
 
 from benchmarks import train_step
 from benchmarks.measure import find_platform, measure
+from benchmarks.options import make_parser
 
 RECORDED = pathlib.Path(__file__).with_name("recorded.json")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.compare",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("compare", __doc__)
     add = options.add_argument
     add("--result", metavar="FILE", help="what train_step --json wrote, instead of measuring now")
     add("--record", action="store_true", help="keep the result's ratios instead of comparing")

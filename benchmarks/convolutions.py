@@ -6,7 +6,6 @@ can save of a training step; the first one's input needs no gradient there. PyTo
 `benchmark`; without it only this library is timed.
 """
 
-import argparse
 import contextlib
 import dataclasses
 import importlib.util
@@ -16,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from benchmarks.options import add_json, positive, write_json
+from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.worker import Worker
 
 PASSES = ("forward", "input gradient", "filter gradient")
@@ -230,11 +229,7 @@ def describe(result: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints and, on request, writes; returns the exit code."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.convolutions",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("convolutions", __doc__)
     add = options.add_argument
     add("--width", type=positive, default=64, help="filters of the network's first convolution")
     add("--batch_size", type=positive, default=128, help="images per step")

@@ -6,6 +6,16 @@ import pathlib
 from typing import Any
 
 
+def make_parser(name: str, description: str, **settings: Any) -> argparse.ArgumentParser:
+    """A parser for `python -m benchmarks.NAME`, which says what the module's docstring says."""
+    return argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{name}",
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        **settings,
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for `argparse`."""
     number = int(text)

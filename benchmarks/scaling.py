@@ -11,7 +11,6 @@ defaults assume H200s, bfloat16 at a quarter of the 989 TFLOP/s in the data shee
 larger than 8, one 400 Gbit/s link per device; within 8, NVLink at 450 GB/s in each direction.
 """
 
-import argparse
 import dataclasses
 import sys
 from collections import Counter
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.collectives import Interconnect, find_collectives, seconds_between
-from benchmarks.options import add_json, positive, write_json
+from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.settings import METHODS, Settings
 from benchmarks.worker import Worker
 
@@ -69,11 +68,7 @@ def study(settings: Settings, devices: int, speed: float) -> dict[str, Any]:
 
 def main(arguments: Sequence[str]) -> int:
     """Compiles, prints and, on request, writes."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.scaling",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("scaling", __doc__)
     options.add_argument("--method", choices=METHODS, default="skdsam")
     options.add_argument("--devices", nargs="+", type=int, default=[1, 8, 64])
     options.add_argument("--width", type=positive, default=64, help="of ResNet-18")

@@ -6,7 +6,6 @@ caches, then with those that this left. Also measures how much `import skdsam_ja
 the operating system's own caches of files are as they are.
 """
 
-import argparse
 import os
 import pathlib
 import pty
@@ -21,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.options import add_json, positive, write_json
+from benchmarks.options import add_json, make_parser, positive, write_json
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import describe_hardware, describe_versions
 
@@ -98,11 +97,8 @@ def import_seconds(repeats: int) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints and, on request, writes."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.startup",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Other flags go to train.py, such as --config.model.width=4.",
+    options = make_parser(
+        "startup", __doc__, epilog="Other flags go to train.py, such as --config.model.width=4."
     )
     options.add_argument("--config", default="configs/digits.py", help="what is started")
     options.add_argument("--repeats", type=positive, default=3, help="warm starts; default 3")

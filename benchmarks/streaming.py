@@ -5,7 +5,6 @@ what the training process itself spends on each image while a worker decodes. Ti
 CPU, so that waiting does not count; each is the least of some repetitions.
 """
 
-import argparse
 import statistics
 import sys
 import time
@@ -19,7 +18,7 @@ runtime.configure()
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from benchmarks.options import add_json, positive, write_json  # noqa: E402
+from benchmarks.options import add_json, make_parser, positive, write_json  # noqa: E402
 from skdsam_jax.data import DataOptions, load_dataset  # noqa: E402
 from skdsam_jax.data.dataset import EncodedSplit  # noqa: E402
 from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews  # noqa: E402
@@ -94,11 +93,7 @@ def describe(result: dict[str, Any]) -> str:
 
 def main(arguments: Sequence[str]) -> int:
     """Measures, prints and, on request, writes; returns the exit code."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.streaming",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("streaming", __doc__)
     add = options.add_argument
     add("--data_dir", required=True, help="the folder of photographs")
     add("--image_size", type=positive, default=224, help="side of a view in pixels")

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 from benchmarks.agreement import DisagreementError
 from benchmarks.measure import Plan, find_platform, measure
-from benchmarks.options import add_json, positive, write_json
+from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.report import describe
 from benchmarks.settings import METHODS, Settings
 
@@ -27,11 +27,7 @@ VARIANTS = ("eager", "compile")
 
 def parser() -> argparse.ArgumentParser:
     """The command's options."""
-    options = argparse.ArgumentParser(
-        prog="python -m benchmarks.train_step",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    options = make_parser("train_step", __doc__)
     add = options.add_argument
     methods = ["cross_entropy", "skdsam"]
     add("--method", nargs="+", choices=METHODS, default=methods, help="the first is the baseline")

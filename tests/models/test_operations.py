@@ -31,6 +31,20 @@ def value_and_gradients(function, cotangent, *arguments):
     return compute(jnp.asarray(cotangent), *arguments)
 
 
+def on_cpu_and_gpu(function, cotangent, *arguments, monkeypatch):
+    """Value and gradients in float64 of the forms that the two get; both run on this machine."""
+    results = []
+    with jax.enable_x64(True):
+        arguments = [jnp.asarray(argument) for argument in arguments]
+        for backend in ("cpu", "gpu"):
+            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+            # A new function each time: JAX remembers how it traced an old one.
+            results.append(
+                value_and_gradients(lambda *given: function(*given), cotangent, *arguments)
+            )
+    return results
+
+
 def resized(images):
     batch, height, width, features = images.shape
     return jax.image.resize(images, (batch, 2 * height, 2 * width, features), "bilinear")
@@ -107,14 +121,13 @@ def test_forms_of_grouped_convolution_agree(groups, depth, out_features, stride,
     images, kernel = random(2, 4, 3, groups * depth), random(3, 3, depth, out_features, seed=1)
     expected = numpy_layers.convolution(images, kernel, stride, 1, groups)
     cotangent = random(*expected.shape, seed=2)
-    results = []
-    with jax.enable_x64(True):
-        arguments = cotangent, jnp.asarray(images), jnp.asarray(kernel)
-        for backend in ("cpu", "gpu"):
-            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-            results.append(
-                value_and_gradients(lambda x, k: convolve(x, k, groups, stride), *arguments)
-            )
+    results = on_cpu_and_gpu(
+        lambda x, k: convolve(x, k, groups, stride),
+        cotangent,
+        images,
+        kernel,
+        monkeypatch=monkeypatch,
+    )
     np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
     for blocked, grouped in zip(*results, strict=True):
         assert blocked.dtype == grouped.dtype == np.float64
@@ -126,14 +139,13 @@ def test_a_strided_pointwise_convolution_reads_only_what_it_needs(size, monkeypa
     images, kernel = random(2, *size, 3), random(1, 1, 3, 4, seed=1)
     expected = np.einsum("bhwi,io->bhwo", images[:, ::2, ::2], kernel[0, 0])
     cotangent = random(*expected.shape, seed=2)
-    results = []
-    with jax.enable_x64(True):
-        arguments = cotangent, jnp.asarray(images), jnp.asarray(kernel)
-        for backend in ("cpu", "gpu"):
-            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-            results.append(value_and_gradients(lambda x, k: convolve(x, k, 1, 2), *arguments))
-            jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 1, 2))(*arguments[1:]))
-            assert ("window_strides=(1, 1)" in jaxpr) == (backend == "cpu")
+    results = on_cpu_and_gpu(
+        lambda x, k: convolve(x, k, 1, 2), cotangent, images, kernel, monkeypatch=monkeypatch
+    )
+    for backend in ("cpu", "gpu"):
+        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
+        jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 1, 2))(images, kernel))
+        assert ("window_strides=(1, 1)" in jaxpr) == (backend == "cpu")
     np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
     for sliced, strided in zip(*results, strict=True):
         np.testing.assert_allclose(sliced, strided, atol=1e-12)

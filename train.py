@@ -13,7 +13,7 @@ from skdsam_jax import runtime
 
 runtime.configure()
 
-from skdsam_jax.command_line import main  # noqa: E402
+from skdsam_jax.commands.train import main  # noqa: E402
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    sys.exit(main(sys.argv[1:]))

@@ -20,8 +20,8 @@ from benchmarks.options import add_json, make_parser, positive, write_json  # no
 from benchmarks.random_images import random_images  # noqa: E402
 from benchmarks.settings import MEAN, STD, Settings  # noqa: E402
 from skdsam_jax.data import DataOptions, Split  # noqa: E402
-from skdsam_jax.data.resident import place, training_batch  # noqa: E402
-from skdsam_jax.recipes import RECIPES  # noqa: E402
+from skdsam_jax.data.pipelines.resident import place, training_batch  # noqa: E402
+from skdsam_jax.experiment.recipes import RECIPES  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
 from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402
 

@@ -20,7 +20,7 @@ import jax
 
 from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.settings import METHODS, Settings
-from skdsam_jax.config import default_config, from_config_dict
+from skdsam_jax.experiment.config import default_config, from_config_dict
 from skdsam_jax.training import train
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import describe_hardware, describe_versions

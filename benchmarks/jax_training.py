@@ -22,9 +22,9 @@ from benchmarks import memory  # noqa: E402
 from benchmarks.conversion import to_pytorch  # noqa: E402
 from benchmarks.random_images import random_images  # noqa: E402
 from benchmarks.settings import MEAN, STD, Settings  # noqa: E402
-from skdsam_jax.config import Experiment, default_config, from_config_dict  # noqa: E402
 from skdsam_jax.data import Dataset, Split  # noqa: E402
-from skdsam_jax.data.resident import evaluation_batch, place, training_batch  # noqa: E402
+from skdsam_jax.data.pipelines.resident import evaluation_batch, place, training_batch  # noqa: E402
+from skdsam_jax.experiment.config import Experiment, default_config, from_config_dict  # noqa: E402
 from skdsam_jax.models.variables import Functional  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
 from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402

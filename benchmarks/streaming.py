@@ -21,9 +21,9 @@ import numpy as np  # noqa: E402
 from benchmarks.options import add_json, make_parser, positive, write_json  # noqa: E402
 from skdsam_jax.data import DataOptions, load_dataset  # noqa: E402
 from skdsam_jax.data.dataset import EncodedSplit  # noqa: E402
-from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews  # noqa: E402
 from skdsam_jax.data.pictures import open_picture, pixels  # noqa: E402
-from skdsam_jax.data.streaming import Streaming  # noqa: E402
+from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews  # noqa: E402
+from skdsam_jax.data.pipelines.streaming import Streaming  # noqa: E402
 from skdsam_jax.options import ConfigError  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
 from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402

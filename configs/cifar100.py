@@ -11,8 +11,8 @@ family reaches 77.3-78.7 % with this augmentation (crop and flip), and 80.6-81.3
 
 import ml_collections
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config
 
 
 def get_config(cell: str = "") -> ml_collections.ConfigDict:

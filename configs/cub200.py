@@ -11,9 +11,9 @@ photographs.
 
 import ml_collections
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config
-from skdsam_jax.recipes import stream_photographs
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config
+from skdsam_jax.experiment.recipes import stream_photographs
 
 
 def get_config(cell: str = "") -> ml_collections.ConfigDict:

@@ -7,8 +7,8 @@ About two minutes on two CPU cores; 0.98 of the test images in the last epoch.
 
 import ml_collections
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config
 
 
 def get_config(cell: str = "") -> ml_collections.ConfigDict:

@@ -10,8 +10,8 @@ random-resized crops of 32 pixels from the originals of 64, and test on shrunken
 
 import ml_collections
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config
 
 
 def get_config(cell: str = "") -> ml_collections.ConfigDict:

@@ -8,8 +8,8 @@ numbers do not compare. Crops are padded by 8 pixels, the share of the side that
 
 import ml_collections
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config
 
 
 def get_config(cell: str = "") -> ml_collections.ConfigDict:

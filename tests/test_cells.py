@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config, from_config_dict, to_dict
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
 
 

@@ -7,7 +7,7 @@ import typing
 import pytest
 from config_files import CONFIGS, experiment, load
 
-from skdsam_jax.config import default_config, differences, from_config_dict, to_dict
+from skdsam_jax.experiment.config import default_config, differences, from_config_dict, to_dict
 from skdsam_jax.methods import METHODS
 from skdsam_jax.options import ConfigError
 

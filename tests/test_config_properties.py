@@ -8,7 +8,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from skdsam_jax import command_line, config
+from skdsam_jax.commands import command_line
+from skdsam_jax.experiment import config
 from skdsam_jax.methods import METHODS
 from skdsam_jax.models import BACKBONES
 from skdsam_jax.options import ConfigError

@@ -3,9 +3,9 @@
 import pytest
 from config_files import experiment
 
-from skdsam_jax.config import default_config, from_config_dict, to_dict
+from skdsam_jax.experiment.config import default_config, from_config_dict, to_dict
+from skdsam_jax.experiment.recipes import RECIPES, add_augmentation, use_recipe
 from skdsam_jax.options import ConfigError
-from skdsam_jax.recipes import RECIPES, add_augmentation, use_recipe
 from skdsam_jax.training.state import learning_rate_schedule
 
 

@@ -8,9 +8,9 @@ import statistics
 
 import pytest
 
-from skdsam_jax.cells import use_cell
-from skdsam_jax.config import default_config, from_config_dict, to_dict
-from skdsam_jax.report import main
+from skdsam_jax.commands.report import main
+from skdsam_jax.experiment.cells import use_cell
+from skdsam_jax.experiment.config import default_config, from_config_dict, to_dict
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_the_page_names_its_command(tmp_path, summary):
     _write(tmp_path / "the runs", summary)
     arguments = [str(tmp_path / "the runs"), "--out", str(tmp_path / "page.md")]
     assert main(arguments) == 0
-    command = shlex.join(["python", "-m", "skdsam_jax.report", *arguments])
+    command = shlex.join(["python", "-m", "skdsam_jax", "report", *arguments])
     assert f"Made by `{command}`." in (tmp_path / "page.md").read_text()
 
 

@@ -10,9 +10,9 @@ import time
 import pytest
 from config_files import ROOT, experiment_of
 
-from skdsam_jax import sweep
-from skdsam_jax.config import to_dict
-from skdsam_jax.thesis_tables import TABLES
+from skdsam_jax.commands import sweep
+from skdsam_jax.experiment.config import to_dict
+from skdsam_jax.experiment.thesis_tables import TABLES
 
 # Finishes at once, writes what it was called with; fails for the cell called beta200.
 TRAIN = """
@@ -162,7 +162,7 @@ def test_stopping_waits_until_the_run_has_saved(tmp_path, send, number):
     (tmp_path / "train.py").write_text(SLOW_TRAIN)
     flags = ("--table=4.21", f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}")
     process = subprocess.Popen(
-        [sys.executable, "-m", "skdsam_jax.sweep", *flags],
+        [sys.executable, "-m", "skdsam_jax", "sweep", *flags],
         cwd=ROOT,
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,

@@ -1,14 +1,14 @@
 """Where images come from.
 
 Importing this package imports neither JAX nor TensorFlow nor TFDS; what runs on the device is in
-`skdsam_jax.data.resident` and `skdsam_jax.data.augment`.
+`skdsam_jax.data.pipelines.resident` and `skdsam_jax.data.augmentation.augment`.
 """
 
 import dataclasses
 
-from skdsam_jax.data.catalogue import DATASETS
 from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
 from skdsam_jax.data.options import DataOptions
+from skdsam_jax.data.sources.catalogue import DATASETS
 from skdsam_jax.data.splits import stratified_choice
 from skdsam_jax.options import ConfigError, known
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from skdsam_jax.data.catalogue import DATASETS
+from skdsam_jax.data.sources.catalogue import DATASETS
 from skdsam_jax.options import ConfigError, option
 
 
@@ -11,8 +11,8 @@ class DataOptions:
     """Settings of the data; `skdsam_jax.data.load_dataset` takes them.
 
     A padded crop of black pixels pads with zeros before normalisation, as `RandomCrop` followed
-    by `Normalize` does in torchvision. `skdsam_jax.data.distort` says in which order training
-    distorts its images.
+    by `Normalize` does in torchvision. `skdsam_jax.data.augmentation.distort` says in which order
+    training distorts its images.
 
     Raises:
       ConfigError: two settings contradict each other.

@@ -8,13 +8,13 @@ from typing import Any
 
 import jax
 
-from skdsam_jax import config
-from skdsam_jax.config import Experiment
 from skdsam_jax.data import Dataset, load_dataset
+from skdsam_jax.evaluation.metrics import summarize_training
+from skdsam_jax.experiment import config
+from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.interruption import InterruptedRunError, Interruption
-from skdsam_jax.training.metrics import summarize_training
 from skdsam_jax.training.processes import any_process, is_first_process
 from skdsam_jax.training.progress import Progress
 from skdsam_jax.training.state import data_mesh, learning_rate_schedule

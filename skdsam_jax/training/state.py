@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from skdsam_jax.experiment.run_options import TrainingOptions
 from skdsam_jax.models.variables import Functional, Tree
-from skdsam_jax.run_options import TrainingOptions
 
 
 @jax.tree_util.register_dataclass

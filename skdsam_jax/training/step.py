@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skdsam_jax.data.resident import Batch
+from skdsam_jax.data.pipelines.resident import Batch
+from skdsam_jax.evaluation.metrics import Sums, exit_sums, training_sums
 from skdsam_jax.methods import ExitOutputs, Terms
 from skdsam_jax.models.variables import Functional, Tree
-from skdsam_jax.training.metrics import Sums, exit_sums, training_sums
 from skdsam_jax.training.state import TrainState
 
 # indices [batch], epoch, position within the epoch -> the batch the network sees.

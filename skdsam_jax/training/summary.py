@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from skdsam_jax import __version__, config
+from skdsam_jax import __version__
+from skdsam_jax.experiment import config
 from skdsam_jax.training.state import TrainState, digest
 
 if TYPE_CHECKING:

@@ -11,10 +11,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from skdsam_jax.config import Experiment
 from skdsam_jax.data import Dataset
-from skdsam_jax.data.pipelines import create_pipeline, left_for_the_device
-from skdsam_jax.data.resident import (
+from skdsam_jax.data.pipelines.pipeline import create_pipeline, left_for_the_device
+from skdsam_jax.data.pipelines.resident import (
     Batch,
     Resident,
     epoch_order,
@@ -22,12 +21,13 @@ from skdsam_jax.data.resident import (
     evaluation_order,
     training_batch,
 )
+from skdsam_jax.evaluation.metrics import Sums, summarize_exits
+from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.experiment.run_options import TrainingOptions
 from skdsam_jax.methods import Method, create_method, find_method
 from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.options import ConfigError
-from skdsam_jax.run_options import TrainingOptions
-from skdsam_jax.training.metrics import Sums, summarize_exits
 from skdsam_jax.training.state import TrainState, create_optimizer, initial_state
 from skdsam_jax.training.step import EpochSums, empty_sums, evaluation_step, train_steps
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from skdsam_jax.config import Experiment, differences, from_config_dict, to_dict
+from skdsam_jax.experiment.config import Experiment, differences, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.processes import any_process, is_first_process, wait_for_all
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from skdsam_jax.run_options import LoggingOptions
+from skdsam_jax.experiment.run_options import LoggingOptions
 from skdsam_jax.training.processes import is_first_process
 from skdsam_jax.training.workdir import Workdir
 

@@ -61,7 +61,7 @@ def test_a_parameter_that_one_side_lacks_is_refused():
 def test_both_sides_augment_alike():
     torch = pytest.importorskip("torch", reason="PyTorch is not installed (the extra benchmark)")
     from benchmarks import pytorch_augment
-    from skdsam_jax.data import augment
+    from skdsam_jax.data.augmentation import augment
 
     random = np.random.default_rng(0)
     images = random.integers(0, 256, (5, 8, 8, 3), np.uint8)

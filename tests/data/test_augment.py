@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skdsam_jax.data import augment
+from skdsam_jax.data.augmentation import augment
 
 
 def _images(batch=6, height=8, width=8, channels=3, seed=0):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
-from skdsam_jax.data.autoaugment import (
+from skdsam_jax.data.augmentation.autoaugment import (
     CIFAR10_POLICY,
     OPERATIONS,
     apply_operations,

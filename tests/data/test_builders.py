@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from skdsam_jax.data import DataOptions, builders, load_dataset, prepare
-from skdsam_jax.data.builders import MitIndoor67, Stanford40Actions, TinyImagenet
+from skdsam_jax.commands import prepare
+from skdsam_jax.data import DataOptions, load_dataset
+from skdsam_jax.data.sources import builders
+from skdsam_jax.data.sources.builders import MitIndoor67, Stanford40Actions, TinyImagenet
 
 BUILDERS = {
     "tiny_imagenet": TinyImagenet,
@@ -350,7 +352,7 @@ def test_no_network(one, tmp_path, monkeypatch):
     )
     assert message.endswith(
         f"; or download {', '.join(one.archives)} yourself into a folder and run: "
-        f"python -m skdsam_jax.data.prepare {one.name} --data_dir {data} --manual_dir FOLDER"
+        f"python -m skdsam_jax prepare {one.name} --data_dir {data} --manual_dir FOLDER"
     )
     assert "ailed to resolve 'nowhere.invalid'" in message
     assert "Pool" not in message

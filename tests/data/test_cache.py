@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skdsam_jax.data import DataOptions, load_dataset
-from skdsam_jax.data.cache import load_or_make
+from skdsam_jax.data.sources.cache import load_or_make
 
 ARRAYS = {"pixels": np.arange(2000, dtype=np.uint8).reshape(20, 100), "names": np.array(["a", "b"])}
 

@@ -3,7 +3,7 @@ import pytest
 from sklearn import datasets
 
 from skdsam_jax.data import DataOptions
-from skdsam_jax.data.digits import load_digits
+from skdsam_jax.data.sources.digits import load_digits
 
 
 def test_the_split_is_fixed_and_stratified():

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skdsam_jax.data import DataOptions, augment, load_dataset
-from skdsam_jax.data.autoaugment import random_autoaugment
-from skdsam_jax.data.distort import distort
-from skdsam_jax.data.resized_crop import random_resized_crop
+from skdsam_jax.data import DataOptions, load_dataset
+from skdsam_jax.data.augmentation import augment
+from skdsam_jax.data.augmentation.autoaugment import random_autoaugment
+from skdsam_jax.data.augmentation.distort import distort
+from skdsam_jax.data.augmentation.resized_crop import random_resized_crop
 from skdsam_jax.options import ConfigError, build
 
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

@@ -9,7 +9,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 from skdsam_jax.data import DATASETS, DataOptions, EncodedSplit, load_dataset
-from skdsam_jax.data.photographs import MEAN, STD
+from skdsam_jax.data.sources.photographs import MEAN, STD
 from skdsam_jax.options import ConfigError
 
 SIZES = {"train": 9, "test": 6}

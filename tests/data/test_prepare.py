@@ -7,7 +7,8 @@ import sys
 import pytest
 import tiny_cifar
 
-from skdsam_jax.data import DataOptions, load_dataset, prepare
+from skdsam_jax.commands import prepare
+from skdsam_jax.data import DataOptions, load_dataset
 
 # Stands in for TensorFlow and the download: the rest of the process is what a user gets.
 SITECUSTOMIZE = """
@@ -33,7 +34,15 @@ def with_tensorflow(monkeypatch, tmp_path):
 
 
 def _run(*arguments):
-    command = [sys.executable, "-W", "error", "-m", "skdsam_jax.data.prepare", *map(str, arguments)]
+    command = [
+        sys.executable,
+        "-W",
+        "error",
+        "-m",
+        "skdsam_jax",
+        "prepare",
+        *map(str, arguments),
+    ]
     return subprocess.run(command, capture_output=True, text=True)
 
 

@@ -121,7 +121,7 @@ def test_not_prepared_and_no_tensorflow_names_both_commands(tmp_path):
     assert _complaint(root) == (
         f"config.data.name: cifar10 is not prepared in {root}; run: "
         "pip install 'skdsam_jax[prepare]' && "
-        f"python -m skdsam_jax.data.prepare cifar10 --data_dir '{root}'"
+        f"python -m skdsam_jax prepare cifar10 --data_dir '{root}'"
     )
 
 
@@ -130,7 +130,7 @@ def test_another_file_format(data_dir):
     assert _complaint(data_dir) == (
         f"{data_dir / 'cifar10'}: holds cifar10 only as tfrecord, but array_record is needed; "
         "prepare it into another folder: "
-        "python -m skdsam_jax.data.prepare cifar10 --data_dir ANOTHER_FOLDER"
+        "python -m skdsam_jax prepare cifar10 --data_dir ANOTHER_FOLDER"
     )
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skdsam_jax.commands.preview import draw, main, tile
 from skdsam_jax.data import DataOptions, Dataset, Split, load_dataset
-from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews
-from skdsam_jax.data.preview import draw, main, tile
-from skdsam_jax.data.resident import epoch_order, place, training_batch
+from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
+from skdsam_jax.data.pipelines.resident import epoch_order, place, training_batch
 from skdsam_jax.methods import find_method
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -109,7 +109,7 @@ def test_the_command_writes_a_picture(tmp_path):
     path = tmp_path / "grid.png"
     flags = ["--config=configs/digits.py", f"--out={path}", "--images=2", "--versions=3"]
     result = subprocess.run(
-        [sys.executable, "-m", "skdsam_jax.data.preview", *flags],
+        [sys.executable, "-m", "skdsam_jax", "preview", *flags],
         env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
         cwd=ROOT,
         capture_output=True,

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from skdsam_jax.data import DataOptions, Split
-from skdsam_jax.data.keys import Stream, stream_key
-from skdsam_jax.data.resident import (
+from skdsam_jax.data.pipelines.keys import Stream, stream_key
+from skdsam_jax.data.pipelines.resident import (
     Batch,
     epoch_order,
     evaluation_batch,

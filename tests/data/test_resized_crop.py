@@ -6,7 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skdsam_jax.data.resized_crop import random_rectangles, random_resized_crop, resized_crop
+from skdsam_jax.data.augmentation.resized_crop import (
+    random_rectangles,
+    random_resized_crop,
+    resized_crop,
+)
 
 
 def _images(batch, height, width):

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skdsam_jax.data import DataOptions, load_dataset
-from skdsam_jax.data.photograph_views import EvaluationViews, TrainingViews
 from skdsam_jax.data.pictures import crop, open_picture, random_box
-from skdsam_jax.data.resident import Resident, epoch_order, evaluation_order
-from skdsam_jax.data.streaming import Gathered, Streaming
+from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
+from skdsam_jax.data.pipelines.resident import Resident, epoch_order, evaluation_order
+from skdsam_jax.data.pipelines.streaming import Gathered, Streaming
 from skdsam_jax.options import ConfigError
 
 BATCH, SEED, SIDE = 8, 5, 12
@@ -241,8 +241,8 @@ SCRIPT = """
 import multiprocessing, os, sys, time
 import jax
 from skdsam_jax.data import DataOptions, load_dataset
-from skdsam_jax.data.photograph_views import TrainingViews
-from skdsam_jax.data.streaming import Streaming
+from skdsam_jax.data.pipelines.photograph_crops import TrainingViews
+from skdsam_jax.data.pipelines.streaming import Streaming
 
 if __name__ == "__main__":
     options = DataOptions(

@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from skdsam_jax.evaluation.metrics import exit_sums, summarize_exits
 from skdsam_jax.methods import METHODS, create_method
 from skdsam_jax.methods.label_augmentation import LabelAugmentation
 from skdsam_jax.models import BasicBlock, ResNet
 from skdsam_jax.models.variables import Functional
-from skdsam_jax.training.metrics import exit_sums, summarize_exits
 
 CLASSES, BATCH = 5, 6
 

@@ -70,7 +70,7 @@ def test_unprepared_data_says_which_commands_prepare_it(run, tmp_path):
         "--config.data.name=cifar100", f"--config.data.data_dir={tmp_path}", code=2
     )
     assert errors.count("\n") == 1
-    assert "skdsam_jax.data.prepare cifar100" in errors
+    assert "skdsam_jax prepare cifar100" in errors
     assert not run.workdir.exists()
 
 
@@ -92,6 +92,6 @@ def test_workdir_that_cannot_be_written_is_refused(run):
 
 
 def test_missing_flags_are_named(run):
-    from skdsam_jax.command_line import main
+    from skdsam_jax.commands.command_line import main
 
     assert main(["train.py"]) == 2

@@ -6,8 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from skdsam_jax.config import default_config, from_config_dict
 from skdsam_jax.data import load_dataset
+from skdsam_jax.experiment.config import default_config, from_config_dict
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.trainer import Trainer
 

@@ -7,9 +7,9 @@ import shutil
 import jax
 import pytest
 
-from skdsam_jax.config import from_config_dict
+from skdsam_jax.commands.report import load_summaries
 from skdsam_jax.data import load_dataset
-from skdsam_jax.report import load_summaries
+from skdsam_jax.experiment.config import from_config_dict
 from skdsam_jax.training import train
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.state import data_mesh, digest

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skdsam_jax.methods import ExitOutputs
-from skdsam_jax.training.metrics import (
+from skdsam_jax.evaluation.metrics import (
     CALIBRATION_BINS,
     exit_sums,
     summarize_exits,
     summarize_training,
     training_sums,
 )
+from skdsam_jax.methods import ExitOutputs
 
 CLASSES = 7
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from skdsam_jax.run_options import TrainingOptions
+from skdsam_jax.experiment.run_options import TrainingOptions
 from skdsam_jax.training.state import create_optimizer, data_mesh, digest, learning_rate_schedule
 
 

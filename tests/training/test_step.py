@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from skdsam_jax import losses
-from skdsam_jax.data.resident import Batch
+from skdsam_jax.data.pipelines.resident import Batch
 from skdsam_jax.methods import ExitOutputs
 from skdsam_jax.models.variables import Functional
 from skdsam_jax.training.state import TrainState

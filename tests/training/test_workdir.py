@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from skdsam_jax.config import default_config, from_config_dict
+from skdsam_jax.experiment.config import default_config, from_config_dict
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.workdir import Workdir
 

@@ -1,0 +1,34 @@
+"""The commands: `python -m skdsam_jax COMMAND ...`, each a module of `skdsam_jax.commands`."""
+
+import importlib
+import sys
+
+from skdsam_jax import runtime
+from skdsam_jax.options import known
+
+# Name to what it is for; the module of that name has `main(arguments) -> exit code`.
+COMMANDS = {
+    "train": "train a classifier, or go on training it",
+    "prepare": "download and prepare a data set",
+    "preview": "draw what a network sees of the training images",
+    "sweep": "train every cell of a table",
+    "report": "make the page of results from finished runs",
+}
+
+
+def main() -> int:
+    """Runs the command that the first argument names; returns its exit code."""
+    name, *arguments = sys.argv[1:] or ["--help"]
+    if name in ("--help", "-h"):
+        print("usage: python -m skdsam_jax COMMAND [--help]\n")
+        print("\n".join(f"  {command:<8}  {what}" for command, what in COMMANDS.items()))
+        return 0
+    if name not in COMMANDS:
+        print(f"error: unknown command {name!r}; {known(name, COMMANDS)}", file=sys.stderr)
+        return 2
+    runtime.configure()
+    return importlib.import_module(f"skdsam_jax.commands.{name}").main(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What a person calls: training, preparing data, looking at it, sweeps and reports."""

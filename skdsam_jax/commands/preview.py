@@ -1,0 +1,154 @@
+"""Draws what a network sees of the training images.
+
+    python -m skdsam_jax preview --config configs/cifar100.py:recipe=lab --out grid.png
+
+Each row begins with an image as it is; behind it stands what training could make of it.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import numpy as np
+from absl import flags
+from PIL import Image
+
+from skdsam_jax.commands import command_line
+from skdsam_jax.data import DataOptions, Dataset, load_dataset
+from skdsam_jax.data.dataset import EncodedSplit
+from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
+from skdsam_jax.data.pipelines.pipeline import left_for_the_device
+from skdsam_jax.data.pipelines.resident import Resident, epoch_order, place, training_batch
+from skdsam_jax.data.pipelines.streaming import Gathered
+from skdsam_jax.data.resize import resize
+from skdsam_jax.experiment.config import from_config_dict
+from skdsam_jax.methods import find_method
+from skdsam_jax.options import ConfigError
+
+_USAGE = """\
+usage: python -m skdsam_jax preview --config FILE[:CELL] --out FILE.png [--images N]
+                                         [--versions N] [--config.FIELD=VALUE ...]
+
+  --config    the experiment, as for train.py
+  --out       the picture to write
+  --images    rows: how many images, of the run's first batch; 8 when not given
+  --versions  how often each is distorted; 8 when not given
+
+fields, with the defaults that a config file may change:
+"""
+
+# Of a tile's side on the picture, in pixels; images are enlarged by a whole number.
+_TILE = 96
+_GAP = 4
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the command; what a user can cause ends in one line on stderr and exit code 2."""
+    argv = ["preview", *arguments]
+    values = command_line.define_config_flag(argv)
+    flags.DEFINE_string("out", None, "", flag_values=values)
+    flags.DEFINE_integer("images", 8, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("versions", 8, "", lower_bound=1, flag_values=values)
+    if command_line.asks_for_help(argv):
+        command_line.print_help(_USAGE)
+        return 0
+    return command_line.run(lambda: _preview(argv, values))
+
+
+def _preview(argv: Sequence[str], values: flags.FlagValues) -> None:
+    command_line.parse(argv, values, {"config": "configs/digits.py", "out": "grid.png"})
+    experiment = from_config_dict(values["config"].value)
+    method = find_method(experiment.method.name)
+    dataset = load_dataset(experiment.data, experiment.seed)
+    grid = draw(
+        dataset,
+        experiment.data,
+        seed=experiment.seed,
+        batch_size=min(experiment.training.batch_size, len(dataset.train)),
+        images=values["images"].value,
+        versions=values["versions"].value,
+        views=method.views,
+    )
+    path = values["out"].value
+    try:
+        Image.fromarray(grid).save(path)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"--out: {path} cannot be written: {error}") from error
+    print(f"{path}: {grid.shape[1]}x{grid.shape[0]} pixels")
+
+
+def draw(
+    dataset: Dataset,
+    options: DataOptions,
+    *,
+    seed: int,
+    batch_size: int,
+    images: int,
+    versions: int,
+    views: Callable[[jax.Array], jax.Array] = lambda batch: batch,
+) -> np.ndarray:
+    """Draws images of a run's first batch, each as it is and in several distorted versions.
+
+    The first version is what the run's first step sees; the others are what the same images would
+    have become in the epochs after it.
+
+    Args:
+      dataset: resident or streaming.
+      options: how images are distorted.
+      seed: of the run.
+      batch_size: of the run; Mixup looks for partners within the batch.
+      images: how many of the batch, at most all.
+      versions: of each.
+      views: of the method; all views of a version stand side by side.
+
+    Returns:
+      uint8 [height, width, 3], on white.
+    """
+    order = epoch_order(seed, 0, len(dataset.train), batch_size)[0]
+
+    @jax.jit
+    def distorted(data: Resident, epoch: jax.Array) -> jax.Array:
+        made = training_batch(
+            data,
+            order,
+            seed=seed,
+            epoch=epoch,
+            step=0,
+            options=left_for_the_device(options),
+            size=dataset.image_shape[:2],
+            mean=dataset.mean,
+            std=dataset.std,
+            num_classes=dataset.num_classes,
+        )
+        seen = views(made.images)
+        return seen.reshape(batch_size, -1, *seen.shape[1:])[:images]
+
+    if isinstance(dataset.train, EncodedSplit):
+        originals, _ = EvaluationViews(dataset.train, batch_size).make(0, order[:images])
+        crops = TrainingViews(dataset.train, batch_size, seed)
+        data = (
+            Resident(*map(Gathered, crops.make(epoch, np.asarray(order))))
+            for epoch in range(versions)
+        )
+    else:
+        originals = resize(dataset.train.images[order[:images]], dataset.image_shape[0])
+        data = [place(dataset.train)] * versions
+    made = [_pixels(distorted(part, epoch), dataset) for epoch, part in enumerate(data)]
+    return tile(np.concatenate([originals[:, None], *made], axis=1))
+
+
+def tile(images: np.ndarray) -> np.ndarray:
+    """Lays out uint8 [rows, columns, height, width, channels], enlarged, with white gaps."""
+    rows, columns, height, width, channels = images.shape
+    factor = max(1, _TILE // max(height, width))
+    images = images.repeat(factor, axis=2).repeat(factor, axis=3)
+    shape = (rows, columns, factor * height + _GAP, factor * width + _GAP, channels)
+    padded = np.full(shape, 255, np.uint8)
+    padded[:, :, _GAP:, _GAP:] = images
+    laid_out = padded.swapaxes(1, 2).reshape(rows * shape[2], columns * shape[3], channels)
+    return np.pad(laid_out, ((0, _GAP), (0, _GAP), (0, 0)), constant_values=255)
+
+
+def _pixels(images: jax.Array, dataset: Dataset) -> np.ndarray:
+    """Undoes the normalisation."""
+    levels = (np.asarray(images, np.float64) * dataset.std + dataset.mean) * 255
+    return levels.round().clip(0, 255).astype(np.uint8)

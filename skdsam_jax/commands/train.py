@@ -1,0 +1,104 @@
+"""Trains a classifier: what `train.py` and `python -m skdsam_jax train` do."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from skdsam_jax.commands import command_line
+from skdsam_jax.options import ConfigError
+
+_USAGE = """\
+usage: train.py --config FILE[:CELL] --workdir DIR [--stop_after_epochs N]
+                [--config.FIELD=VALUE ...]
+
+  --config             the experiment, a file of configs/; behind a colon, separated by commas,
+                       backbone=, method=, recipe= (thesis or lab), augment= (cutout, mixup or
+                       cutout+mixup)
+  --workdir            the run's folder; a run found there goes on
+  --stop_after_epochs  end early, when this many epochs of the run are finished
+
+  --distributed        one of several processes, found out by JAX: SLURM, TPU pods and others
+  --coordinator_address, --num_processes, --process_id
+                       the same where JAX cannot know: host:port of the first process, how
+                       many there are, and which this is
+
+fields, with the defaults that a config file may change:
+"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Trains what the flags say.
+
+    Args:
+      arguments: the flags.
+
+    Returns:
+      The exit code; `train.py` lists them.
+    """
+    argv = ["train", *arguments]
+    values = command_line.define_config_flag(argv)
+    flags.DEFINE_string("workdir", None, "", flag_values=values)
+    flags.DEFINE_integer("stop_after_epochs", None, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_bool("distributed", False, "", flag_values=values)
+    flags.DEFINE_string("coordinator_address", None, "", flag_values=values)
+    flags.DEFINE_integer("num_processes", None, "", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("process_id", None, "", lower_bound=0, flag_values=values)
+    if command_line.asks_for_help(argv):
+        command_line.print_help(_USAGE)
+        return 0
+    return command_line.run(lambda: _train(argv, values))
+
+
+def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
+    from skdsam_jax.experiment.config import from_config_dict
+    from skdsam_jax.training import train
+    from skdsam_jax.training.processes import is_first_process
+
+    command_line.parse(argv, values, {"config": "configs/digits.py", "workdir": "runs/digits"})
+    _join_processes(values)
+    summary = train(
+        from_config_dict(values["config"].value),
+        values["workdir"].value,
+        stop_after_epochs=values["stop_after_epochs"].value,
+    )
+    if is_first_process():
+        print(_describe(summary))
+
+
+def _join_processes(values: flags.FlagValues) -> None:
+    """Makes this process one of several that train together, if the flags say so."""
+    import jax
+
+    names = ("coordinator_address", "num_processes", "process_id")
+    explicit = {name: values[name].value for name in names}
+    missing = [f"--{name}" for name in names if explicit[name] is None]
+    if len(missing) == len(names):
+        if values["distributed"].value:
+            try:
+                jax.distributed.initialize()
+            except (RuntimeError, ValueError) as error:
+                raise ConfigError(f"--distributed: {error}") from None
+        return
+    if missing:
+        raise ConfigError(f"{missing[0]} is missing; it goes with the flags of the other processes")
+    if explicit["process_id"] >= explicit["num_processes"]:
+        raise ConfigError(
+            f"--process_id: takes less than the {explicit['num_processes']} processes, "
+            f"not {explicit['process_id']}"
+        )
+    jax.distributed.initialize(**explicit)
+
+
+def _describe(summary: dict[str, Any]) -> str:
+    accuracy = summary["test_accuracy"]
+    if accuracy is None:
+        return f"{summary['epochs']} epochs, not evaluated yet"
+    exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
+    aggregated = summary["aggregated_accuracy"]
+    views = "" if aggregated is None else f", all views aggregated {aggregated:.4f}"
+    return (
+        f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
+        f"ensemble {summary['ensemble_accuracy']:.4f}{views}; best epoch by looking at the "
+        f"test set (an oracle) {summary['best_test_accuracy']:.4f}"
+    )

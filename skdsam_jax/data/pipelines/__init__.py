@@ -1,0 +1,1 @@
+"""How images reach the device: resident as a whole, or streamed while training runs."""

@@ -1,0 +1,1 @@
+"""What a network is worth: measures of every exit, and of what they say together."""

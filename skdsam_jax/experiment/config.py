@@ -1,0 +1,171 @@
+"""An experiment's settings: ml_collections files outside, frozen dataclasses inside.
+
+A file in `configs/` starts from `default_config()` and changes what it needs. `from_config_dict`
+turns the result, after overrides from the command line, into an `Experiment`; nothing behind it
+sees a ConfigDict. Options of methods and backbones stand side by side in their section, unset: one
+that the chosen method or backbone does not have is refused when it is set.
+"""
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import ml_collections
+
+from skdsam_jax.data import DataOptions
+from skdsam_jax.experiment.run_options import (
+    CheckpointOptions,
+    EvaluationOptions,
+    LoggingOptions,
+    TrainingOptions,
+)
+from skdsam_jax.methods import METHODS, MethodOptions, find_method
+from skdsam_jax.models import ModelOptions
+from skdsam_jax.options import ConfigError, build, check_value, known
+
+_SECTIONS: dict[str, type] = {
+    "model": ModelOptions,
+    "data": DataOptions,
+    "training": TrainingOptions,
+    "evaluation": EvaluationOptions,
+    "checkpoint": CheckpointOptions,
+    "logging": LoggingOptions,
+}
+
+# Fields that cannot change the numbers: a run may be resumed with other values.
+_FREE_FIELDS = ("data.data_dir", "data.workers", "evaluation.batch_size", "checkpoint.", "logging.")
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """Everything that defines a run."""
+
+    seed: int
+    method: MethodOptions
+    model: ModelOptions
+    data: DataOptions
+    training: TrainingOptions
+    evaluation: EvaluationOptions
+    checkpoint: CheckpointOptions
+    logging: LoggingOptions
+
+
+def default_config() -> ml_collections.ConfigDict:
+    """SKDSAM, ResNet-18, digits, the thesis' recipe: every field there is, at its default."""
+    config = ml_collections.ConfigDict({"seed": 0, "method": {"name": "skdsam"}})
+    for method in METHODS.values():
+        for name, kind in _kinds(method.Options).items():
+            if name != "name":
+                config.method[name] = ml_collections.config_dict.placeholder(kind)
+    for section, cls in _SECTIONS.items():
+        config[section] = ml_collections.ConfigDict()
+        for name, kind in _kinds(cls).items():
+            default = cls.__dataclass_fields__[name].default
+            config[section][name] = (
+                ml_collections.config_dict.placeholder(kind) if default is None else default
+            )
+    config.lock()
+    return config
+
+
+def from_config_dict(config: Mapping[str, Any]) -> Experiment:
+    """Builds and checks the experiment that `config` describes.
+
+    Args:
+      config: a ConfigDict of `default_config`'s shape, or the nested dict that `to_dict` gives.
+
+    Returns:
+      The experiment; its values are of the fields' types and within their limits.
+
+    Raises:
+      ConfigError: a field that cannot be; the message is one line that names it.
+    """
+    values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
+    for name in values:
+        if name not in ("seed", "method", *_SECTIONS):
+            known_names = ("seed", "method", *_SECTIONS)
+            raise ConfigError(f"config.{name}: unknown field; {known(name, known_names)}")
+    for name in ("method", *_SECTIONS):
+        if not isinstance(values.setdefault(name, {}), Mapping):
+            raise ConfigError(f"config.{name}: takes fields of its own, not {values[name]!r}")
+    sections = {name: build(cls, values[name], f"config.{name}") for name, cls in _SECTIONS.items()}
+    seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
+    return Experiment(seed=seed, method=_method_options(values["method"]), **sections)
+
+
+def to_dict(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as nested plain values, as `config.json` holds it."""
+    return dataclasses.asdict(experiment)
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Says which fields that can change a run's numbers differ between two `to_dict` results."""
+    before, after = decisive_fields(old), decisive_fields(new)
+    return [
+        f"config.{name}: {before.get(name)!r}, now {after.get(name)!r}"
+        for name in sorted({*before, *after})
+        if before.get(name) != after.get(name)
+    ]
+
+
+def decisive_fields(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `to_dict` result that can change a run's numbers, by their whole names.
+
+    Args:
+      values: as `to_dict` gives it, or read from JSON.
+
+    Returns:
+      Such as {"seed": 0, "training.epochs": 250}; tuples are lists.
+    """
+    fields = _flatten(values)
+    return {name: value for name, value in fields if not name.startswith(_FREE_FIELDS)}
+
+
+def describe_fields() -> Iterable[str]:
+    """A line for every field: its name, its default and what it means."""
+    yield "  --config.seed=0  decides every random number of a run"
+    yield f"  --config.method.name=skdsam  one of {', '.join(METHODS)}"
+    sections = {f"method (of {name})": method.Options for name, method in METHODS.items()}
+    for section, cls in (sections | _SECTIONS).items():
+        fields = [field for field in dataclasses.fields(cls) if field.name != "name"]
+        if section in _SECTIONS:
+            fields = list(dataclasses.fields(cls))
+        for field in fields:
+            prefix, _, suffix = section.partition(" ")
+            yield (
+                f"  --config.{prefix}.{field.name}={field.default}  {field.metadata['help']}"
+                + (f" {suffix}" if suffix else "")
+            )
+
+
+def _method_options(values: Mapping[str, Any]) -> MethodOptions:
+    """The chosen method's options; an option of another method that was set is an error."""
+    name = check_value(values.get("name", "skdsam"), str, "config.method.name")
+    cls = find_method(name).Options
+    own = {field.name for field in dataclasses.fields(cls)}
+    given = {field: value for field, value in values.items() if value is not None}
+    for field in given:
+        if field not in own and any(field in _kinds(other.Options) for other in METHODS.values()):
+            takes = ", ".join(sorted(own - {"name"})) or "no options"
+            raise ConfigError(f"config.method.{field}: no option of {name}, which takes {takes}")
+    return build(cls, given, "config.method")
+
+
+def _kinds(cls: type) -> dict[str, type]:
+    """Field name to the type it holds when it is set."""
+    kinds = {}
+    for name, hint in typing.get_type_hints(cls).items():
+        if isinstance(hint, types.UnionType):
+            hint = next(kind for kind in typing.get_args(hint) if kind is not type(None))
+        kinds[name] = typing.get_origin(hint) or hint
+    return kinds
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", list(value) if isinstance(value, tuple) else value

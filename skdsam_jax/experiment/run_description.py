@@ -1,0 +1,94 @@
+"""What a run was, in words that tell it from every run that it must not be averaged with."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+from skdsam_jax.experiment.config import decisive_fields, from_config_dict, to_dict
+from skdsam_jax.experiment.recipes import RECIPE_FIELDS, name_recipe
+
+# Fields that a row or the heading of its table says by other words than FIELD=VALUE.
+_SAID = (
+    "seed",
+    "method.name",
+    "model.name",
+    "data.name",
+    "data.image_size",
+    "training.epochs",
+    "training.batch_size",
+    "training.compute_dtype",
+    *RECIPE_FIELDS,
+)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class RunDescription:
+    """A run, its seed aside, in the order of a page; runs of equal words share a row.
+
+    Attributes:
+      table: data set, image size and recipe.
+      model: the backbone.
+      parameters: how many are trained.
+      method: with the options that are not its defaults.
+      network: the backbone with its options.
+      additions: to the recipe; plain runs come first in a table.
+      training: recipe, additions, epochs, batch, type, and all other changes.
+      hardware: what it was computed on.
+    """
+
+    table: str
+    model: str
+    parameters: int
+    method: str
+    network: str
+    additions: tuple[str, ...]
+    training: str
+    hardware: str
+
+
+def describe(summary: Mapping[str, Any]) -> RunDescription:
+    """What a run was; fields that its version did not have were at today's defaults."""
+    defaults = _defaults(summary["method"])
+    fields = defaults | decisive_fields(summary["config"])
+    changed = {name: value for name, value in fields.items() if value != defaults.get(name)}
+    others = {name: value for name, value in changed.items() if name not in _SAID}
+    method = {name: others.pop(name) for name in list(others) if name.startswith("method.")}
+    model = {name: others.pop(name) for name in list(others) if name.startswith("model.")}
+
+    recipe, additions = name_recipe(fields)
+    own = _list({name: changed[name] for name in RECIPE_FIELDS if name in changed})
+    size = fields["data.image_size"]
+    table = summary["dataset"] + (" (a folder)" if fields["data.name"] == "folder" else "")
+    table += f" at {size} pixels" if size else ""
+    training = [
+        " + ".join((recipe or "own recipe", *additions)),
+        f"{fields['training.epochs']} epochs of batch {fields['training.batch_size']}",
+        fields["training.compute_dtype"],
+    ]
+    hardware = summary["hardware"]
+    return RunDescription(
+        table=f"{table}, " + (f"recipe {recipe}" if recipe else f"own recipe{own}"),
+        model=summary["model"],
+        parameters=summary["parameters"],
+        method=summary["method"] + _list(method),
+        network=summary["model"] + _list(model),
+        additions=additions,
+        training=", ".join(training) + _list(others),
+        hardware=f"{hardware['devices']} x {hardware['device']} ({hardware['cpu']})",
+    )
+
+
+@functools.cache
+def _defaults(method: str) -> dict[str, Any]:
+    return decisive_fields(to_dict(from_config_dict({"method": {"name": method}})))
+
+
+def _list(fields: Mapping[str, Any]) -> str:
+    """Such as " (width=16)", or nothing."""
+    if not fields:
+        return ""
+    # Of the evaluation's fields alone the last name does not say what it is of.
+    short = (name if name.startswith("evaluation.") else name.partition(".")[2] for name in fields)
+    changes = (f"{name}={value}" for name, value in zip(short, fields.values(), strict=True))
+    return f" ({', '.join(changes)})"

@@ -1,15 +1,16 @@
 """Attention over the exits of a network: how much each shallow exit counts for each image.
 
-The library's losses build on this module; it imports no other module of the library.
+The library's losses build on this module.
 """
 
 import math
-import numbers
 from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
+
+from skdsam_jax.arguments import as_exits, as_matrix, check_choice, check_temperature, widen
 
 __all__ = ["ENERGIES", "attention_weights", "soften"]
 
@@ -106,50 +107,3 @@ def _energies(query: jax.Array, keys: jax.Array, temperature: ArrayLike, energy:
         scale = math.sqrt(query.shape[1])
     # A sum of products, because matrix products round to fewer digits on accelerators.
     return jnp.sum(query[None] * keys, axis=-1) / scale
-
-
-# What follows checks the arguments of public functions; `losses.py` uses it too.
-
-
-def widen(array: ArrayLike) -> jax.Array:
-    """Returns `array` in float32, or as it is where its type is wider."""
-    array = jnp.asarray(array)
-    # Strict promotion refuses to combine types; here the wider one is meant.
-    with jax.numpy_dtype_promotion("standard"):
-        dtype = jnp.promote_types(array.dtype, jnp.float32)
-    return array.astype(dtype)
-
-
-def as_matrix(name: str, array: ArrayLike) -> jax.Array:
-    """Returns `array` in float32 or wider; raises a ValueError unless it is [batch, width]."""
-    array = widen(array)
-    if array.ndim != 2:
-        raise ValueError(f"{name}: takes an array [batch, width], not one of shape {array.shape}")
-    return array
-
-
-def as_exits(name: str, arrays: Sequence[jax.Array], minimum: int) -> tuple[jax.Array, ...]:
-    """Returns one matrix per exit; raises a ValueError if too few, or of different shapes."""
-    exits = tuple(as_matrix(f"{name}[{i}]", array) for i, array in enumerate(arrays))
-    if len(exits) < minimum:
-        raise ValueError(
-            f"{name}: takes one array for each of {minimum} or more exits, not {len(exits)}"
-        )
-    for i, array in enumerate(exits):
-        if array.shape != exits[0].shape:
-            raise ValueError(
-                f"{name}[{i}]: shape {array.shape} is not {exits[0].shape}, the shape of {name}[0]"
-            )
-    return exits
-
-
-def check_temperature(name: str, temperature: ArrayLike) -> None:
-    """Raises a ValueError for a number that is not positive; an array may not be known yet."""
-    if isinstance(temperature, numbers.Real) and not 0 < temperature < math.inf:
-        raise ValueError(f"{name}: takes a positive number, not {temperature}")
-
-
-def check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    """Raises a ValueError unless `value` is one of `choices`."""
-    if value not in choices:
-        raise ValueError(f"{name}: takes one of {', '.join(choices)}, not {value!r}")

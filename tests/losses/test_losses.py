@@ -41,13 +41,6 @@ LOSSES = {
 }
 
 
-@pytest.fixture(autouse=True)
-def strict():
-    """Nothing below may lean on implicit promotion of types or ranks."""
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
-        yield
-
-
 def assert_zero(gradient):
     np.testing.assert_array_equal(gradient, np.zeros_like(gradient))
 

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.jax_training import JaxTraining, lower  # isort: split
+from benchmarks.jax_training import JaxTraining  # isort: split
 
 import jax
 
@@ -69,7 +69,7 @@ def dispatch(training: JaxTraining) -> None:
     """One call of the compiled step."""
     count = training.trainer.steps_per_dispatch
     training.state, training.sums, _ = training.trainer.dispatch(
-        training.state, training.sums, training.batches, count
+        training.state, training.sums, next(training.inputs), count
     )
 
 
@@ -77,7 +77,7 @@ def donation(training: JaxTraining) -> dict[str, int]:
     """Bytes of the state, of those that a dispatch deleted, and of those written in place."""
     before = jax.tree.leaves((training.state, training.sums))
     sizes = [array.nbytes for array in before]
-    aliased = lower(training.trainer, training.trainer.steps_per_dispatch).compile()
+    aliased = training.trainer.lower(training.trainer.steps_per_dispatch).compile()
     dispatch(training)
     deleted = [size for array, size in zip(before, sizes, strict=True) if array.is_deleted()]
     return {
@@ -90,7 +90,7 @@ def donation(training: JaxTraining) -> dict[str, int]:
 def check(settings: Settings) -> dict[str, Any]:
     """All of the above for one method."""
     training = JaxTraining(settings)
-    lowered = lower(training.trainer)
+    lowered = training.trainer.lower()
     compiled = lowered.compile().cost_analysis()
     result = {
         "flops_per_image": lowered.cost_analysis()["flops"] / settings.batch_size,

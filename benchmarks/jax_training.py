@@ -1,6 +1,5 @@
 """This library's training, as `train.py` runs it: the `Trainer`'s own compiled step."""
 
-import functools
 import os
 import statistics
 import time
@@ -22,13 +21,20 @@ from benchmarks import memory  # noqa: E402
 from benchmarks.conversion import to_pytorch  # noqa: E402
 from benchmarks.random_images import random_images  # noqa: E402
 from benchmarks.settings import MEAN, STD, Settings  # noqa: E402
+from skdsam_jax.batch import Batch  # noqa: E402
 from skdsam_jax.data import Dataset, Split  # noqa: E402
-from skdsam_jax.data.pipelines.resident import evaluation_batch, place, training_batch  # noqa: E402
+from skdsam_jax.data.pipelines.keys import moment_of  # noqa: E402
+from skdsam_jax.data.pipelines.resident import (  # noqa: E402
+    Resident,
+    evaluation_batch,
+    place,
+    training_batch,
+)
 from skdsam_jax.experiment.config import Experiment, default_config, from_config_dict  # noqa: E402
 from skdsam_jax.models.variables import Functional  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
 from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402
-from skdsam_jax.training.trainer import Trainer, build_method, compute_types  # noqa: E402
+from skdsam_jax.training.trainer import Trainer, build_method  # noqa: E402
 
 
 def make_experiment(settings: Settings) -> Experiment:
@@ -50,20 +56,13 @@ def make_dataset(settings: Settings) -> Dataset:
     return Dataset("random", names, MEAN, STD, train, None, train.take(np.arange(1)))
 
 
-def lower(trainer: Trainer, count: int = 1) -> jax.stages.Lowered:
-    """The trainer's step for an abstract state: nothing is allocated, nothing compiled."""
-    state, sums = trainer.abstract
-    order, data = next(trainer.batches(0))
-    return trainer._dispatch.lower(state, sums, order, data, trainer._seed, count=count)
-
-
 class JaxTraining:
     """Trains on one device.
 
     Attributes:
       trainer: what trains.
       state, sums: the training state and the epoch's sums after the steps so far.
-      batches: what a dispatch takes.
+      inputs: what a dispatch reads.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -73,7 +72,7 @@ class JaxTraining:
             self._experiment, make_dataset(settings), data_mesh(jax.devices()[:1])
         )
         self.state, self.sums = self.trainer.initial()
-        self.batches = self.trainer.batches(0)
+        self.inputs = self.trainer.inputs(0)
 
     def describe(self) -> dict[str, Any]:
         """Hardware, versions and size of the network."""
@@ -90,17 +89,16 @@ class JaxTraining:
     def loss_and_gradient(self) -> tuple[float, dict[str, np.ndarray]]:
         """Of the first images, undistorted."""
         settings, experiment = self.settings, self._experiment
-        dtype = compute_types(experiment.training)["dtype"]
         network = Functional(lambda rngs: build_method(experiment, settings.classes, rngs))
         data = place(self.trainer.dataset.train.take(np.arange(settings.batch_size)))
         indices = jnp.arange(settings.batch_size, dtype=jnp.int32)
 
         @jax.jit
         def compute(params: Any, model_state: Any) -> tuple[jax.Array, Any]:
-            batch = evaluation_batch(data, indices, mean=MEAN, std=STD, dtype=dtype)
+            batch = evaluation_batch(data, indices, self.trainer.look)
 
             def loss(params: Any) -> jax.Array:
-                return network.merge(params, model_state).loss(batch.images, batch.labels)[0]
+                return network.merge(params, model_state).loss(batch)[0]
 
             return jax.value_and_grad(loss)(params)
 
@@ -111,14 +109,14 @@ class JaxTraining:
         """Compiles and takes one step; what that took, and what was compiled."""
         start = time.perf_counter()
         count = self.trainer.steps_per_dispatch
-        lowered = lower(self.trainer, count)
+        lowered = self.trainer.lower(count)
         lowered_at = time.perf_counter()
         compiled = lowered.compile()
         compiled_at = time.perf_counter()
         self.run(count)
         seconds = time.perf_counter() - start
         # Of one step: the cost of a loop's body is counted once whatever its length.
-        cost = (lowered if count == 1 else lower(self.trainer)).cost_analysis()
+        cost = (lowered if count == 1 else self.trainer.lower()).cost_analysis()
         sizes = compiled.memory_analysis()
         return {
             "first_step_seconds": seconds,
@@ -146,7 +144,7 @@ class JaxTraining:
         start = time.perf_counter()
         for _ in range(dispatches):
             self.state, self.sums, last = self.trainer.dispatch(
-                self.state, self.sums, self.batches, count
+                self.state, self.sums, next(self.inputs), count
             )
             skipped, last = jax.device_get((self.sums.skipped, last))
         seconds = (time.perf_counter() - start) / (dispatches * count)
@@ -157,22 +155,16 @@ class JaxTraining:
     def input_seconds(self) -> float:
         """Seconds to gather, distort and normalise one batch, measured alone."""
         trainer = self.trainer
-        make = jax.jit(
-            functools.partial(
-                training_batch,
-                seed=0,
-                epoch=0,
-                options=self._experiment.data,
-                size=trainer.dataset.image_shape[:2],
-                mean=MEAN,
-                std=STD,
-                num_classes=self.settings.classes,
-                dtype=compute_types(self._experiment.training)["dtype"],
-            )
-        )
-        order, split = next(self.batches)
-        rows = list(order[:10])
-        _, median = _best_and_median(lambda: [make(split, row, step=0) for row in rows], 5)
+
+        @jax.jit
+        def make(split: Resident, rows: jax.Array) -> Batch:
+            moment = moment_of(0, 0, steps_per_epoch=trainer.steps_per_epoch, epochs=1)
+            options = self._experiment.data
+            return training_batch(split, rows, moment, seed=0, options=options, look=trainer.look)
+
+        inputs = next(self.inputs)
+        rows = list(inputs.order[:10])
+        _, median = _best_and_median(lambda: [make(inputs.data, row) for row in rows], 5)
         return median / len(rows)
 
     def matrix_peak(self, size: int) -> float:

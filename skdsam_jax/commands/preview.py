@@ -14,15 +14,18 @@ from PIL import Image
 
 from skdsam_jax.commands import command_line
 from skdsam_jax.data import DataOptions, Dataset, load_dataset
+from skdsam_jax.data.augmentation.distort import Look
 from skdsam_jax.data.dataset import EncodedSplit
-from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
-from skdsam_jax.data.pipelines.pipeline import left_for_the_device
-from skdsam_jax.data.pipelines.resident import Resident, epoch_order, place, training_batch
+from skdsam_jax.data.pipelines.keys import moment_of
+from skdsam_jax.data.pipelines.order import ReadingOrder
+from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops
+from skdsam_jax.data.pipelines.resident import Resident, place, training_batch
 from skdsam_jax.data.pipelines.streaming import Gathered
 from skdsam_jax.data.resize import resize
 from skdsam_jax.experiment.config import from_config_dict
 from skdsam_jax.methods import find_method
 from skdsam_jax.options import ConfigError
+from skdsam_jax.reads import Reads, once
 
 _USAGE = """\
 usage: python -m skdsam_jax preview --config FILE[:CELL] --out FILE.png [--images N]
@@ -66,6 +69,7 @@ def _preview(argv: Sequence[str], values: flags.FlagValues) -> None:
         batch_size=min(experiment.training.batch_size, len(dataset.train)),
         images=values["images"].value,
         versions=values["versions"].value,
+        reads=method.reads(experiment.method),
         views=method.views,
     )
     path = values["out"].value
@@ -84,6 +88,7 @@ def draw(
     batch_size: int,
     images: int,
     versions: int,
+    reads: Reads = once,
     views: Callable[[jax.Array], jax.Array] = lambda batch: batch,
 ) -> np.ndarray:
     """Draws images of a run's first batch, each as it is and in several distorted versions.
@@ -98,42 +103,53 @@ def draw(
       batch_size: of the run; Mixup looks for partners within the batch.
       images: how many of the batch, at most all.
       versions: of each.
-      views: of the method; all views of a version stand side by side.
+      reads: of the method; all reads of a version stand side by side.
+      views: of the method; so do all views of a read.
 
     Returns:
       uint8 [height, width, 3], on white.
     """
-    order = epoch_order(seed, 0, len(dataset.train), batch_size)[0]
+    labels = dataset.train.labels if reads.needs_labels else None
+    order = ReadingOrder(seed, len(dataset.train), batch_size, reads, labels)
+    rows = order.epoch(0)[0]
+    look = Look(dataset.image_shape[:2], dataset.mean, dataset.std, dataset.num_classes)
 
     @jax.jit
     def distorted(data: Resident, epoch: jax.Array) -> jax.Array:
+        moment = moment_of(seed, epoch * order.steps, steps_per_epoch=order.steps, epochs=versions)
         made = training_batch(
             data,
-            order,
+            rows,
+            moment,
             seed=seed,
-            epoch=epoch,
-            step=0,
-            options=left_for_the_device(options),
-            size=dataset.image_shape[:2],
-            mean=dataset.mean,
-            std=dataset.std,
-            num_classes=dataset.num_classes,
+            options=options,
+            look=look,
+            cropped=options.pipeline == "streaming",
         )
         seen = views(made.images)
         return seen.reshape(batch_size, -1, *seen.shape[1:])[:images]
 
     if isinstance(dataset.train, EncodedSplit):
-        originals, _ = EvaluationViews(dataset.train, batch_size).make(0, order[:images])
-        crops = TrainingViews(dataset.train, batch_size, seed)
+        shown = dataset.train.take(np.asarray(rows[:images, 0]))
+        originals, _ = CentralCrops(shown, images).make(0, 0, np.arange(images))
+        crops = _SameImages(dataset.train, order)
         data = (
-            Resident(*map(Gathered, crops.make(epoch, np.asarray(order))))
+            Resident(*map(Gathered, crops.make(epoch, 0, np.arange(rows.size))))
             for epoch in range(versions)
         )
     else:
-        originals = resize(dataset.train.images[order[:images]], dataset.image_shape[0])
+        originals = resize(dataset.train.images[rows[:images, 0]], dataset.image_shape[0])
         data = [place(dataset.train)] * versions
     made = [_pixels(distorted(part, epoch), dataset) for epoch, part in enumerate(data)]
     return tile(np.concatenate([originals[:, None], *made], axis=1))
+
+
+class _SameImages(RandomCrops):
+    """In every epoch the images of the first one."""
+
+    def indices(self, epoch: int, step: int) -> np.ndarray:
+        """int32 [batch]: the examples of a step of the first epoch."""
+        return super().indices(0, step)
 
 
 def tile(images: np.ndarray) -> np.ndarray:

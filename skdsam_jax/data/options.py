@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from skdsam_jax.data.sources.catalogue import DATASETS
 from skdsam_jax.options import ConfigError, option
 
 
@@ -18,7 +17,7 @@ class DataOptions:
       ConfigError: two settings contradict each other.
     """
 
-    name: str = option("digits", "which set of images", choices=tuple(sorted(DATASETS)))
+    name: str = option("digits", "which set of images, a name of `skdsam_jax.data.DATASETS`")
     data_dir: str | None = option(
         None,
         "folder with prepared TFDS sets; None: $TFDS_DATA_DIR, or else ~/tensorflow_datasets "
@@ -93,8 +92,16 @@ class DataOptions:
         "mix pairs of images and of labels in the ratio Beta(alpha, alpha); 0: no Mixup",
         minimum=0,
     )
+    cutmix_alpha: float = option(
+        0.0,
+        "paste a box of another image, and mix labels by its area, 1 - Beta(alpha, alpha); 0: no "
+        "CutMix",
+        minimum=0,
+    )
 
     def __post_init__(self) -> None:
+        if self.mixup_alpha and self.cutmix_alpha:
+            raise ConfigError("config.data.cutmix_alpha: takes 0 with Mixup; a batch is mixed once")
         if self.pipeline == "streaming" and self.crop != "resized":
             raise ConfigError(f"config.data.crop: takes resized when streaming, not {self.crop}")
         if self.cutout_size is not None and self.cutout == "none":

@@ -5,6 +5,7 @@ metrics are accumulated as sums and divided once. Every exit is measured, and be
 ensemble of the exits, weighed by attention (thesis equation 3.17).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,7 +20,7 @@ Sums = dict[str, jax.Array]
 
 CALIBRATION_BINS = 15
 
-_AGGREGATED = "aggregated/"
+_OTHERS = "others/"
 
 
 def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
@@ -36,9 +37,9 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
 
     Returns:
       `count`; `correct`, `correct_top5`, `nll` [C+1]; `bin_confidence`, `bin_correct` [C+1, bins];
-      the same of the aggregated logits [1] as `aggregated/...`, for a method that has them; and,
-      for more than one exit, `kl` [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C
-      || sum_i a_i q^i), and those of `attention_sums`.
+      the same [1] of each other prediction as `others/NAME/...`; and, for more than one exit, `kl`
+      [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C || sum_i a_i q^i), and those of
+      `attention_sums`.
     """
     logits = jnp.stack(outputs.logits)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -62,10 +63,11 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
         sums["kl"] = jnp.sum(mask * _divergence(teacher[None], students), axis=-1)
         sums["mixture_kl"] = jnp.sum(mask * _divergence(teacher, mixture))
         sums |= attention_sums(weights, mask)
-    if outputs.aggregated is not None:
-        aggregated = jax.nn.log_softmax(outputs.aggregated.astype(logits.dtype))
-        aggregated_sums = _prediction_sums(aggregated[None], labels, mask)
-        sums |= {f"{_AGGREGATED}{name}": value for name, value in aggregated_sums.items()}
+    for other, predicted in outputs.others.items():
+        other_sums = _prediction_sums(
+            jax.nn.log_softmax(predicted.astype(logits.dtype))[None], labels, mask
+        )
+        sums |= {f"{_OTHERS}{other}/{name}": value for name, value in other_sums.items()}
     return sums | _prediction_sums(log_probabilities, labels, mask)
 
 
@@ -91,9 +93,10 @@ def training_sums(
 
     Args:
       loss: the batch's scalar.
-      terms: loss terms [.., batch].
-      outputs: of the exits that saw the labelled images.
-      labels: integers [batch], or probabilities [batch, classes]: then the most probable counts.
+      terms: loss terms [.., batch]; one of another length counts as its mean for every example.
+      outputs: of the exits for the anchors.
+      labels: of the anchors, integers [batch], or probabilities [batch, classes]: then the most
+        probable counts.
       gradient: of every parameter.
 
     Returns:
@@ -110,7 +113,10 @@ def training_sums(
         "correct": jnp.sum(predictions == classes[None], axis=-1).astype(loss.dtype),
         "gradient_norm": norm.astype(loss.dtype),
     }
-    sums |= {f"term/{name}": jnp.sum(values, axis=-1) for name, values in terms.items()}
+    for name, values in terms.items():
+        total = jnp.sum(values, axis=-1)
+        length = values.shape[-1]
+        sums[f"term/{name}"] = total if length == count else total * (count / length)
     if outputs.attention is not None:
         sums |= attention_sums(outputs.attention)
     return sums
@@ -132,8 +138,8 @@ def summarize_exits(sums: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
       `accuracy` (deepest exit), `exit_accuracies` [C], `ensemble_accuracy`; the same of
       `top5_accuracy`, `nll` and `calibration_error` = sum_b n_b/n |accuracy_b - confidence_b| over
-      15 equal bins of confidence; for a method that looks at several views of an image,
-      `aggregated_accuracy` and the same three, all others being of a single view; `kl` [C-1],
+      15 equal bins of confidence; for each other prediction `NAME_accuracy` and the same three,
+      such as `aggregated_accuracy` where a method looks at several views of an image; `kl` [C-1],
       `mixture_kl`, `attention_weights` [C-1] and `attention_entropy`, None for a single exit; and
       the `examples` they were measured on.
     """
@@ -144,9 +150,10 @@ def summarize_exits(sums: Mapping[str, Any]) -> dict[str, Any]:
         plural = "exit_accuracies" if name == "accuracy" else f"exit_{name}"
         *exits, ensemble = value.tolist()
         measures |= {name: exits[-1], plural: exits, f"ensemble_{name}": ensemble}
-    if f"{_AGGREGATED}correct" in sums:
-        for name, value in _prediction_means(sums, _AGGREGATED).items():
-            measures[f"aggregated_{name}"] = value.item()
+    others = [name.split("/")[1] for name in sums if re.fullmatch(f"{_OTHERS}.*/correct", name)]
+    for other in others:
+        for name, value in _prediction_means(sums, f"{_OTHERS}{other}/").items():
+            measures[f"{other}_{name}"] = value.item()
     for name in ("kl", "mixture_kl", "attention_weights", "attention_entropy"):
         measures[name] = (sums[name] / count).tolist() if name in sums else None
     return measures

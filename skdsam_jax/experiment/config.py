@@ -55,10 +55,8 @@ class Experiment:
 def default_config() -> ml_collections.ConfigDict:
     """SKDSAM, ResNet-18, digits, the thesis' recipe: every field there is, at its default."""
     config = ml_collections.ConfigDict({"seed": 0, "method": {"name": "skdsam"}})
-    for method in METHODS.values():
-        for name, kind in _kinds(method.Options).items():
-            if name != "name":
-                config.method[name] = ml_collections.config_dict.placeholder(kind)
+    for name, kind in _method_fields().items():
+        config.method[name] = ml_collections.config_dict.placeholder(kind)
     for section, cls in _SECTIONS.items():
         config[section] = ml_collections.ConfigDict()
         for name, kind in _kinds(cls).items():
@@ -92,7 +90,9 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
             raise ConfigError(f"config.{name}: takes fields of its own, not {values[name]!r}")
     sections = {name: build(cls, values[name], f"config.{name}") for name, cls in _SECTIONS.items()}
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
-    return Experiment(seed=seed, method=_method_options(values["method"]), **sections)
+    experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
+    _check_labels(experiment)
+    return experiment
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:
@@ -140,6 +140,20 @@ def describe_fields() -> Iterable[str]:
             )
 
 
+def _method_fields() -> dict[str, type]:
+    """Every option of any method and its type; they stand side by side in one section."""
+    fields: dict[str, tuple[type, str]] = {}
+    for name, method in METHODS.items():
+        for field, kind in _kinds(method.Options).items():
+            known_kind, other = fields.setdefault(field, (kind, name))
+            if kind is not known_kind:
+                raise TypeError(
+                    f"option {field}: {kind.__name__} in method {name}, "
+                    f"{known_kind.__name__} in {other}; one name has one type"
+                )
+    return {field: kind for field, (kind, _) in fields.items() if field != "name"}
+
+
 def _method_options(values: Mapping[str, Any]) -> MethodOptions:
     """The chosen method's options; an option of another method that was set is an error."""
     name = check_value(values.get("name", "skdsam"), str, "config.method.name")
@@ -151,6 +165,24 @@ def _method_options(values: Mapping[str, Any]) -> MethodOptions:
             takes = ", ".join(sorted(own - {"name"})) or "no options"
             raise ConfigError(f"config.method.{field}: no option of {name}, which takes {takes}")
     return build(cls, given, "config.method")
+
+
+def _check_labels(experiment: Experiment) -> None:
+    """Raises a ConfigError where labels become probabilities that the method cannot take."""
+    name = experiment.method.name
+    if find_method(name).takes_soft_labels:
+        return
+    for section, field in (
+        ("data", "mixup_alpha"),
+        ("data", "cutmix_alpha"),
+        ("training", "label_smoothing"),
+    ):
+        value = getattr(getattr(experiment, section), field)
+        if value:
+            raise ConfigError(
+                f"config.{section}.{field}: takes 0 with method {name}, which needs each image's "
+                f"one label, not {value}"
+            )
 
 
 def _kinds(cls: type) -> dict[str, type]:

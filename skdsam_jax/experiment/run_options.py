@@ -19,6 +19,9 @@ class TrainingOptions:
     momentum: float = option(0.9, "of SGD", minimum=0, below=1)
     nesterov: bool = option(False, "use Nesterov's momentum")
     weight_decay: float = option(5e-4, "added to the gradient, of every parameter", minimum=0)
+    label_smoothing: float = option(
+        0.0, "probability that labels give to the other classes, evenly", minimum=0, below=1
+    )
     compute_dtype: str = option(
         "float32",
         "of convolutions and dense layers; parameters, BatchNorm and losses stay float32",

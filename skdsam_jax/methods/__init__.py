@@ -8,7 +8,15 @@ from typing import Any
 
 from flax import nnx
 
-from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
+from skdsam_jax.methods.base import (
+    ExitOutputs,
+    Frozen,
+    Memory,
+    Method,
+    MethodOptions,
+    Terms,
+    TrainingSet,
+)
 from skdsam_jax.methods.byot import Byot
 from skdsam_jax.methods.cross_entropy import CrossEntropy
 from skdsam_jax.methods.label_augmentation import CrossEntropySla, SkdsamSla
@@ -28,9 +36,12 @@ METHODS: dict[str, type[Method]] = {
 __all__ = [
     "METHODS",
     "ExitOutputs",
+    "Frozen",
+    "Memory",
     "Method",
     "MethodOptions",
     "Terms",
+    "TrainingSet",
     "create_method",
     "find_method",
 ]
@@ -56,7 +67,7 @@ def create_method(
       options: an instance of the method's own `Options`.
       backbone: the network whose stages become exits.
       num_classes: the number of classes.
-      **settings: `dtype`, `param_dtype` and `rngs` of every module.
+      **settings: `head_width_cap`, `dtype`, `param_dtype` and `rngs`.
 
     Returns:
       The method, with freshly initialised parameters.

@@ -1,84 +1,171 @@
 """The interface every training method implements."""
 
 import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from skdsam_jax.batch import Batch
 from skdsam_jax.models import Classifier, ShallowExits, global_average_pool
 from skdsam_jax.options import option
+from skdsam_jax.reads import Reads, once
 
-# Name of a loss term to its values per example: [batch], or [exits, batch].
+# Name of a loss term to its values per example: [batch], or [exits, batch]. A term of another
+# length than the batch is logged as its mean.
 Terms = dict[str, jax.Array]
+
+# Nested dicts of arrays: what a method keeps from step to step, or a network it only reads.
+Memory = dict[str, Any]
+Frozen = dict[str, Any]
 
 
 class ExitOutputs(NamedTuple):
-    """What a network computes at its exits, shallow to deep.
+    """What a network computes at its exits for the anchors of a batch, shallow to deep.
 
     Attributes:
       logits: one array [batch, classes] per exit.
       features: one array [batch, D] per exit, pooled.
       projections: one array [batch, D] per exit where the method attends, otherwise None.
       attention: [C-1, batch], how much each shallow exit counts; None without attention.
-      aggregated: logits [batch, classes] of several views of each image together; None for a
-        method that looks once.
+      others: name to logits [batch, classes] of what else predicts the classes, such as an
+        ensemble or a self-teacher; measured beside the exits.
     """
 
     logits: tuple[jax.Array, ...]
     features: tuple[jax.Array, ...]
     projections: tuple[jax.Array, ...] | None = None
     attention: jax.Array | None = None
-    aggregated: jax.Array | None = None
+    others: Mapping[str, jax.Array] = {}
+
+
+class TrainingSet(NamedTuple):
+    """What a method may know of the set before it trains.
+
+    Attributes:
+      labels: int32 [examples].
+      num_classes: the number of classes.
+      batch_size: anchors per step.
+    """
+
+    labels: jax.Array
+    num_classes: int
+    batch_size: int
+
+
+def named(name: str) -> Any:
+    """The field `name` of a method's options."""
+    return option(name, "the method, a name of the table in `skdsam_jax.methods`")
 
 
 @dataclasses.dataclass(frozen=True)
 class MethodOptions:
     """What every method's options share; the fields of `config.method`."""
 
-    name: str = option("skdsam", "the method, a name of the table in `skdsam_jax.methods`")
+    name: str = named("")
 
 
 class Method(nnx.Module):
     """A network together with the loss that trains it.
 
     A method owns the classifier that is left at inference, the exits that hang on it while it
-    trains, and whatever else its loss needs. Variables that are not `nnx.Param` (running averages,
-    or anything a method keeps from one step to the next) are carried between steps by the training
-    step. A new method sets `Options`, builds its modules and implements `objective`; one whose
-    loss reads more than the exits of one view of a batch overrides `views`, `outputs` and `loss`.
+    trains, and whatever else its loss needs. A new one sets `Options` and `loss_function` and
+    implements `objective`; that is all for a method that reads the exits of one batch. What more
+    one may do, each with a default:
+
+    * `shallow_exits`: which exits hang on the stages.
+    * `reads`: which examples it reads beside each anchor.
+    * `initial_memory` and `remember`: what it keeps from one step to the next.
+    * `resolve` and `frozen`: a network that it reads and does not train.
+    * `outputs` and `loss`: where its loss reads more than the exits of the anchors.
 
     Attributes:
       Options: the dataclass of this method's settings.
+      loss_function: the function of `skdsam_jax.losses` that `objective` calls. A setting with the
+        name of one of its keywords has that keyword's default.
+      takes_soft_labels: whether labels may be probabilities, as Mixup makes them.
       options: this network's settings.
       classifier: backbone and deepest dense layer: images -> logits.
       exits: the shallow exits, or None.
     """
 
     Options: ClassVar[type[MethodOptions]] = MethodOptions
+    loss_function: ClassVar[Callable[..., tuple[jax.Array, Terms]]]
+    takes_soft_labels: ClassVar[bool] = True
 
     def __init__(
         self,
         backbone: nnx.Module,
         num_classes: int,
-        options: MethodOptions,
+        options: MethodOptions | None = None,
         *,
-        head: str | None,
+        head_width_cap: int | None = None,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
-        **head_options: Any,
     ) -> None:
-        """Builds the classifier, and shallow exits with heads of the kind `head` unless None."""
+        """Builds the classifier and the shallow exits.
+
+        Args:
+          backbone: the network whose stages become exits.
+          num_classes: the number of classes.
+          options: an instance of `Options`; None: its defaults.
+          head_width_cap: the most features within a shallow head.
+          dtype: what modules compute in.
+          param_dtype: what their parameters are kept in.
+          rngs: initialises them.
+        """
         settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
-        self.options = options
+        self.options = self.Options() if options is None else options
         self.classifier = Classifier(backbone, num_classes, **settings)
+        exits = self.shallow_exits(self.options)
         self.exits = (
             None
-            if head is None
-            else ShallowExits(backbone, num_classes, head=head, **head_options, **settings)
+            if exits is None
+            else ShallowExits(backbone, num_classes, width_cap=head_width_cap, **exits, **settings)
         )
+
+    @classmethod
+    def shallow_exits(cls, options: MethodOptions) -> Mapping[str, Any] | None:
+        """Which exits hang on the stages, as arguments of `ShallowExits`; None: no exits."""
+        return None
+
+    @classmethod
+    def reads(cls, options: MethodOptions) -> Reads:
+        """Which examples are read beside each anchor: none."""
+        return once
+
+    @classmethod
+    def images_per_anchor(cls, options: MethodOptions) -> int:
+        """How many images the backbone reads in a step for each anchor: its reads."""
+        return cls.reads(options).count
+
+    @classmethod
+    def resolve(cls, options: MethodOptions) -> MethodOptions:
+        """The options of a run that begins now, after a look at what they point to.
+
+        Raises:
+          ConfigError: they point to something that cannot be used.
+        """
+        return options
+
+    @classmethod
+    def frozen(cls, options: MethodOptions, class_names: tuple[str, ...]) -> Frozen:
+        """Networks that the loss reads and nothing changes: arguments of the training step.
+
+        Their parameters are not trained, decayed, counted or checkpointed.
+
+        Args:
+          options: resolved.
+          class_names: of the set that is trained on, in the order of its labels.
+
+        Raises:
+          ConfigError: they cannot serve this set.
+        """
+        return {}
 
     def __call__(self, images: jax.Array) -> jax.Array:
         """The deepest exit's logits [batch, classes], with running statistics: inference."""
@@ -102,22 +189,66 @@ class Method(nnx.Module):
         shallow_features, shallow_logits = self.exits(stages, train=train)
         return ExitOutputs((*shallow_logits, logits), (*shallow_features, feature))
 
-    def objective(self, outputs: ExitOutputs, labels: jax.Array) -> tuple[jax.Array, Terms]:
+    def objective(self, outputs: ExitOutputs, batch: Batch) -> tuple[jax.Array, Terms]:
         """The batch's loss, a scalar, and the named terms [.., batch] it is made of."""
         raise TypeError(f"{type(self).__name__} has no objective")
 
     def loss(
-        self, images: jax.Array, labels: jax.Array
+        self, batch: Batch, memory: Memory | None = None, frozen: Frozen | None = None
     ) -> tuple[jax.Array, tuple[Terms, ExitOutputs]]:
         """The training loss of one batch.
 
         Args:
-          images: [batch, height, width, channels], augmented and normalised.
-          labels: integers [batch], or probabilities [batch, classes].
+          batch: what `reads` asked for, augmented and normalised.
+          memory: as `remember` left it.
+          frozen: as `frozen` gave it.
 
         Returns:
-          The scalar to minimise; its terms per example and the exits' outputs.
+          The scalar to minimise; its terms per example, and the exits' outputs for the anchors.
         """
-        outputs = self.outputs(images, train=True)
-        scalar, terms = self.objective(outputs, labels)
+        outputs = self.outputs(batch.images, train=True)
+        scalar, terms = self.objective(outputs, batch)
         return scalar, (terms, outputs)
+
+    def initial_memory(self, training_set: TrainingSet) -> Memory:
+        """What there is to remember before the first step: nothing.
+
+        Memory is part of a run: it is checkpointed and restored bit by bit, and no part of the
+        network that is left.
+        """
+        return {}
+
+    def remember(
+        self, memory: Memory, batch: Batch, outputs: ExitOutputs, taken: jax.Array
+    ) -> Memory:
+        """What there is to remember after a step.
+
+        Args:
+          memory: before the step.
+          batch: the step's.
+          outputs: that `loss` returned.
+          taken: bool, whether the step was taken. One whose numbers were not finite was not, and
+            must leave the memory as it is.
+
+        Returns:
+          Arrays of the same shapes and types. Rows of a large one are best replaced by `.at[]`,
+          which is done in place.
+        """
+        return memory
+
+    @property
+    def loss_settings(self) -> dict[str, Any]:
+        """The options that `loss_function` takes by keyword."""
+        names = loss_keywords(type(self))
+        return {name: getattr(self.options, name) for name in names}
+
+
+def loss_keywords(method: type[Method]) -> dict[str, Any]:
+    """The keywords of a method's loss function that are options of the method, with defaults."""
+    fields = {field.name for field in dataclasses.fields(method.Options)}
+    parameters = inspect.signature(method.loss_function).parameters.values()
+    return {
+        parameter.name: parameter.default
+        for parameter in parameters
+        if parameter.kind is parameter.KEYWORD_ONLY and parameter.name in fields
+    }

@@ -1,13 +1,14 @@
 """BYOT: every shallow exit learns from the labels and from the deepest exit."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
-from flax import nnx
 
 from skdsam_jax import losses
-from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
+from skdsam_jax.batch import Batch
+from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
 from skdsam_jax.options import option
 
 
@@ -15,6 +16,7 @@ from skdsam_jax.options import option
 class ByotOptions(MethodOptions):
     """Settings of `losses.byot_loss`, and the kind of head."""
 
+    name: str = named("byot")
     alpha: float = option(0.3, "weight of distillation against the labels", minimum=0, maximum=1)
     feature_weight: float = option(1e-4, "weight of the squared feature distance", minimum=0)
     temperature: float = option(3.0, "softens the distilled distributions", above=0)
@@ -25,23 +27,15 @@ class Byot(Method):
     """Be Your Own Teacher (Zhang et al., ICCV 2019, arXiv:1905.08094); thesis equation 2.5."""
 
     Options: ClassVar = ByotOptions
+    loss_function = staticmethod(losses.byot_loss)
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: ByotOptions = ByotOptions(),
-        **settings: Any,
-    ) -> None:
-        super().__init__(backbone, num_classes, options, head=options.head, **settings)
+    @classmethod
+    def shallow_exits(cls, options: ByotOptions) -> Mapping[str, Any]:
+        """A head of the chosen kind on every shallow stage."""
+        return {"head": options.head}
 
-    def objective(self, outputs: ExitOutputs, labels: jax.Array) -> tuple[jax.Array, Terms]:
-        """`losses.byot_loss` of the exits."""
-        return losses.byot_loss(
-            outputs.logits,
-            outputs.features,
-            labels,
-            alpha=self.options.alpha,
-            feature_weight=self.options.feature_weight,
-            temperature=self.options.temperature,
+    def objective(self, outputs: ExitOutputs, batch: Batch) -> tuple[jax.Array, Terms]:
+        """`loss_function` of the exits."""
+        return self.loss_function(
+            outputs.logits, outputs.features, batch.labels, **self.loss_settings
         )

@@ -1,36 +1,30 @@
 """Plain training of the deepest exit: the baseline every method is compared with."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from skdsam_jax import losses
-from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
+from skdsam_jax.batch import Batch
+from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
 
 
 @dataclasses.dataclass(frozen=True)
 class CrossEntropyOptions(MethodOptions):
     """Cross-entropy has no settings of its own."""
 
+    name: str = named("cross_entropy")
+
 
 class CrossEntropy(Method):
     """Cross-entropy between the deepest exit and the labels; no other exits are built."""
 
     Options: ClassVar = CrossEntropyOptions
+    loss_function = staticmethod(losses.cross_entropy)
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: CrossEntropyOptions = CrossEntropyOptions(),
-        **settings: Any,
-    ) -> None:
-        super().__init__(backbone, num_classes, options, head=None, **settings)
-
-    def objective(self, outputs: ExitOutputs, labels: jax.Array) -> tuple[jax.Array, Terms]:
+    def objective(self, outputs: ExitOutputs, batch: Batch) -> tuple[jax.Array, Terms]:
         """mean_b CE(z^C_b, y_b)."""
-        cross_entropy = losses.cross_entropy(outputs.logits[-1], labels)
+        cross_entropy = losses.cross_entropy(outputs.logits[-1], batch.labels)
         return jnp.mean(cross_entropy), {"cross_entropy": cross_entropy}

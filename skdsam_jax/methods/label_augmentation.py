@@ -12,7 +12,16 @@ import jax.numpy as jnp
 from flax import nnx
 
 from skdsam_jax import losses
-from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
+from skdsam_jax.batch import Batch
+from skdsam_jax.methods.base import (
+    ExitOutputs,
+    Frozen,
+    Memory,
+    Method,
+    MethodOptions,
+    Terms,
+    named,
+)
 from skdsam_jax.methods.cross_entropy import CrossEntropy, CrossEntropyOptions
 from skdsam_jax.methods.skdsam import Skdsam, SkdsamOptions
 from skdsam_jax.models.layers import Dense, global_average_pool
@@ -48,13 +57,18 @@ class LabelAugmentation(Method):
         self,
         backbone: nnx.Module,
         num_classes: int,
-        options: MethodOptions,
+        options: MethodOptions | None = None,
         *,
-        rngs: nnx.Rngs,
+        head_width_cap: int | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(backbone, num_classes, options, rngs=rngs, **settings)
-        self.joint = Dense(backbone.channels[-1], _TURNS * num_classes, rngs=rngs, **settings)
+        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        self.joint = Dense(backbone.channels[-1], _TURNS * num_classes, **settings)
+
+    @classmethod
+    def images_per_anchor(cls, options: MethodOptions) -> int:
+        """Every image in four turns."""
+        return _TURNS * super().images_per_anchor(options)
 
     @staticmethod
     def views(images: jax.Array) -> jax.Array:
@@ -81,18 +95,19 @@ class LabelAugmentation(Method):
         return self._look(images, train=train)[0]
 
     def loss(
-        self, images: jax.Array, labels: jax.Array
+        self, batch: Batch, memory: Memory | None = None, frozen: Frozen | None = None
     ) -> tuple[jax.Array, tuple[Terms, ExitOutputs]]:
         """The loss above; its terms `joint_cross_entropy` (mean over r) and `aggregation_kl`."""
-        outputs, joint = self._look(images, train=True)
-        scalar, terms = self.objective(outputs, labels)
-        batch, turns, *_ = joint.shape
+        outputs, joint = self._look(batch.images, train=True)
+        scalar, terms = self.objective(outputs, batch)
+        examples, turns, *_ = joint.shape
         joint_cross_entropy = losses.cross_entropy(
-            joint.reshape(batch * turns, -1), _joint_labels(labels)
+            joint.reshape(examples * turns, -1), _joint_labels(batch.labels)
         )
-        joint_cross_entropy = jnp.mean(joint_cross_entropy.reshape(batch, turns), axis=1)
+        joint_cross_entropy = jnp.mean(joint_cross_entropy.reshape(examples, turns), axis=1)
         temperature = self.options.aggregation_temperature
-        aggregation_kl = losses.distillation_kl(outputs.logits[-1], outputs.aggregated, temperature)
+        aggregated = outputs.others["aggregated"]
+        aggregation_kl = losses.distillation_kl(outputs.logits[-1], aggregated, temperature)
         scalar += jnp.mean(joint_cross_entropy + temperature**2 * aggregation_kl)
         terms |= {"joint_cross_entropy": joint_cross_entropy, "aggregation_kl": aggregation_kl}
         return scalar, (terms, outputs)
@@ -105,7 +120,7 @@ class LabelAugmentation(Method):
         upright = tuple(stage.reshape(batch, _TURNS, *stage.shape[1:])[:, 0] for stage in stages)
         aggregated = jnp.trace(joint, axis1=1, axis2=3) / _TURNS
         outputs = self.exit_outputs(upright, train=train)
-        return outputs._replace(aggregated=aggregated), joint
+        return outputs._replace(others={"aggregated": aggregated}), joint
 
 
 def _joint_labels(labels: jax.Array) -> jax.Array:
@@ -121,6 +136,7 @@ def _joint_labels(labels: jax.Array) -> jax.Array:
 class CrossEntropySlaOptions(CrossEntropyOptions):
     """The setting of the joint loss; cross-entropy has none of its own."""
 
+    name: str = named("cross_entropy_sla")
     aggregation_temperature: float = _aggregation_temperature()
 
 
@@ -134,6 +150,7 @@ class CrossEntropySla(LabelAugmentation, CrossEntropy):
 class SkdsamSlaOptions(SkdsamOptions):
     """SKDSAM's settings and that of the joint loss."""
 
+    name: str = named("skdsam_sla")
     aggregation_temperature: float = _aggregation_temperature()
 
 

@@ -1,6 +1,7 @@
 """SKDSAM: the deepest exit teaches the shallow ones, weighed by attention."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
@@ -8,7 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 
 from skdsam_jax import attention, losses
-from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms
+from skdsam_jax.batch import Batch
+from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
 from skdsam_jax.models import Projection
 from skdsam_jax.options import option
 
@@ -17,6 +19,7 @@ from skdsam_jax.options import option
 class SkdsamOptions(MethodOptions):
     """Settings of `losses.skdsam_loss`, of the attention and of the heads."""
 
+    name: str = named("skdsam")
     distillation_weight: float = option(1.5, "lambda, weight of the distillation", minimum=0)
     feature_weight: float = option(100.0, "beta, weight of the feature term", minimum=0)
     temperature: float = option(4.0, "T, softens the distilled distributions", above=0)
@@ -46,31 +49,29 @@ class Skdsam(Method):
     """
 
     Options: ClassVar = SkdsamOptions
+    loss_function = staticmethod(losses.skdsam_loss)
 
     def __init__(
         self,
         backbone: nnx.Module,
         num_classes: int,
-        options: SkdsamOptions = SkdsamOptions(),
+        options: SkdsamOptions | None = None,
         *,
-        rngs: nnx.Rngs,
+        head_width_cap: int | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(
-            backbone,
-            num_classes,
-            options,
-            head="sepconv",
-            links=options.attention_links,
-            rngs=rngs,
-            **settings,
-        )
+        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
         width = backbone.channels[-1]
         self.projections = (
             None
-            if options.energy == "uniform"
-            else nnx.List(Projection(width, rngs=rngs, **settings) for _ in backbone.channels)
+            if self.options.energy == "uniform"
+            else nnx.List(Projection(width, **settings) for _ in backbone.channels)
         )
+
+    @classmethod
+    def shallow_exits(cls, options: SkdsamOptions) -> Mapping[str, Any]:
+        """A chain of separable convolutions on every shallow stage, behind an attention link."""
+        return {"head": "sepconv", "links": options.attention_links}
 
     def exit_outputs(self, stages: tuple[jax.Array, ...], *, train: bool) -> ExitOutputs:
         """What every exit computes, with projections and attention weights."""
@@ -99,17 +100,12 @@ class Skdsam(Method):
         )
         return outputs._replace(projections=projected, attention=weights)
 
-    def objective(self, outputs: ExitOutputs, labels: jax.Array) -> tuple[jax.Array, Terms]:
+    def objective(self, outputs: ExitOutputs, batch: Batch) -> tuple[jax.Array, Terms]:
         """`losses.skdsam_loss` of the exits."""
         return losses.skdsam_loss(
             outputs.logits,
             outputs.features,
             outputs.projections,
-            labels,
-            distillation_weight=self.options.distillation_weight,
-            feature_weight=self.options.feature_weight,
-            temperature=self.options.temperature,
-            attention_temperature=self.options.attention_temperature,
-            energy=self.options.energy,
-            feature_reduction=self.options.feature_reduction,
+            batch.labels,
+            **self.loss_settings,
         )

@@ -87,17 +87,15 @@ def create_backbone(
     *,
     width: int | None = None,
     stem: str = "small",
-    head_width_cap: int | None = None,
     **settings: Any,
 ) -> Backbone:
-    """Builds a backbone; the first four arguments are the fields of `ModelOptions`.
+    """Builds a backbone; the first three arguments are fields of `ModelOptions`.
 
     Args:
       name: a name of `BACKBONES`, or wrn<depth>_<widening>.
       width: filters of its stem, of which all other widths are multiples; None: its own, 64, or 16
         in a wide residual network.
       stem: "small" or, for large images and if the backbone has it, "imagenet"; see `stems.Stem`.
-      head_width_cap: the most features within the heads of its shallow exits.
       **settings: `dtype` (what it computes in, float32 by default), `param_dtype` (what its
         parameters are kept in, float32 by default) and `rngs`.
 
@@ -110,6 +108,4 @@ def create_backbone(
     constructor = find_backbone(name)
     if width is not None:
         settings["width"] = width
-    backbone = constructor(stem=stem, **settings)
-    backbone.head_width_cap = head_width_cap
-    return backbone
+    return constructor(stem=stem, **settings)

@@ -21,14 +21,12 @@ class Backbone(Protocol):
       reductions: pixels of the input per pixel of each stage, along one side; each twice the last.
       preactivation: whether all stages but the last hand on raw sums, which heads then have to
         normalise and rectify; the last stage is always what the deepest exit pools.
-      head_width_cap: the most features within a head, or None.
     """
 
     bottleneck_width: int
     channels: tuple[int, ...]
     reductions: tuple[int, ...]
     preactivation: bool
-    head_width_cap: int | None
 
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         """Maps images [batch, height, width, 3] to one feature map per stage."""
@@ -72,12 +70,12 @@ class ShallowExits(nnx.Module):
         *,
         head: str = "sepconv",
         links: bool = True,
+        width_cap: int | None = None,
         **settings: Any,
     ) -> None:
         """Creates the exits.
 
-        The backbone's `head_width_cap` limits the features within heads and links; what they end
-        with, D features or a mask, stays as wide as it is.
+        What heads and links end with, D features or a mask, is as wide as it is whatever the cap.
 
         Args:
           backbone: the network they hang on; only its attributes are read.
@@ -85,6 +83,7 @@ class ShallowExits(nnx.Module):
           head: "sepconv" (`SepConvHead`, of SKDSAM) or "bottleneck" (`BottleneckHead`, of BYOT and
             PD-BYOT).
           links: whether SepConv heads mask their input with an `AttentionLink`.
+          width_cap: the most features within heads and links.
           **settings: `dtype`, `param_dtype` and `rngs`.
 
         Raises:
@@ -94,7 +93,7 @@ class ShallowExits(nnx.Module):
             raise ValueError(f"head: takes one of {', '.join(HEADS)}, not {head!r}")
         settings_of_head = {"preactivation": backbone.preactivation, **settings}
         channels, deepest = backbone.channels, backbone.channels[-1]
-        cap = backbone.head_width_cap
+        cap = width_cap
         self.heads = nnx.List()
         for stage, reduction in enumerate(backbone.reductions[:-1]):
             if head == "sepconv":

@@ -216,7 +216,9 @@ def _steps(directory: pathlib.Path) -> list[pathlib.Path]:
 
 def _as_tree(value: TrainState | EpochSums) -> dict[str, Any]:
     """A dict, so that whoever reads the checkpoint with plain Orbax needs none of our classes."""
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    tree = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    # A method that remembers nothing leaves no trace of that.
+    return {name: part for name, part in tree.items() if not (name == "memory" and not part)}
 
 
 def _read(folder: pathlib.Path, state: TrainState, sums: EpochSums) -> Restored:

@@ -155,12 +155,14 @@ class _Run:
         trainer, steps = self._trainer, self._trainer.steps_per_epoch
         end = (epoch + 1) * steps
         done = self._step - epoch * steps
-        batches = trainer.batches(epoch, done)
+        inputs = trainer.inputs(epoch, done)
         self._progress.start_epoch(epoch, self._options.epochs, steps, done)
         self._clock.start_epoch()
         while self._step < end:
             count = min(trainer.steps_per_dispatch, end - self._step)
-            self.state, self._sums, last = trainer.dispatch(self.state, self._sums, batches, count)
+            self.state, self._sums, last = trainer.dispatch(
+                self.state, self._sums, next(inputs), count
+            )
             skipped, last = jax.device_get((self._sums.skipped, last))
             self._step += count
             seconds = self._clock.tick(count)
@@ -256,7 +258,7 @@ def _greeting(trainer: Trainer, step: int) -> str:
     where = f"{trainer.mesh.size} {trainer.mesh.devices.flat[0].device_kind} device(s)"
     start = f", resuming at step {step}" if step else ""
     batch, images = experiment.training.batch_size, trainer.images_per_step
-    views = "" if images == batch else f" ({images // batch} views of {batch})"
+    views = "" if images == batch else f" ({images // batch} for each of {batch})"
     model = experiment.model
     width = "" if model.width is None else f" width {model.width}"
     return (

@@ -5,12 +5,11 @@ import hashlib
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from skdsam_jax.experiment.run_options import TrainingOptions
-from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.models.variables import Tree
 
 
 @jax.tree_util.register_dataclass
@@ -23,12 +22,14 @@ class TrainState:
       params: trainable variables, nested dicts of arrays.
       model_state: the network's other variables.
       opt_state: the optimiser's.
+      memory: what the method keeps from step to step; most keep nothing.
     """
 
     step: jax.Array
     params: Tree
     model_state: Tree
     opt_state: optax.OptState
+    memory: Tree = dataclasses.field(default_factory=dict)
 
 
 def data_mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
@@ -66,14 +67,6 @@ def create_optimizer(
             nesterov=options.nesterov,
         ),
     )
-
-
-def initial_state(
-    network: Functional, optimizer: optax.GradientTransformation, seed: int | jax.Array
-) -> TrainState:
-    """The state before the first step; call it under `jax.jit`."""
-    params, model_state = network.init(seed)
-    return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
 
 
 def digest(*trees: Any) -> str:

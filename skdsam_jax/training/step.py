@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from skdsam_jax.data.pipelines.resident import Batch
+from skdsam_jax.batch import Batch, split_reads
 from skdsam_jax.evaluation.metrics import Sums, exit_sums, training_sums
 from skdsam_jax.methods import ExitOutputs, Terms
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.training.state import TrainState
 
-# indices [batch], epoch, position within the epoch -> the batch the network sees.
-BatchFunction = Callable[[jax.Array, jax.Array, jax.Array], Batch]
+# Rows [B, V] of examples, the step of the run -> the batch that the method reads.
+BatchFunction = Callable[[jax.Array, jax.Array], Batch]
 
 
 @jax.tree_util.register_dataclass
@@ -40,6 +40,7 @@ def train_step(
     state: TrainState,
     sums: EpochSums,
     order: jax.Array,
+    frozen: Tree,
     *,
     network: Functional,
     optimizer: optax.GradientTransformation,
@@ -53,7 +54,8 @@ def train_step(
     Args:
       state: the state before the step.
       sums: of the epoch so far.
-      order: int32 [steps per epoch, batch], the examples of each step of this epoch.
+      order: int32 [steps per epoch, B, V], what each step of this epoch reads.
+      frozen: networks that the method reads and nothing changes.
       network: the method.
       optimizer: what turns the gradient into updates.
       batch_function: makes the batch of some examples.
@@ -61,28 +63,39 @@ def train_step(
     Returns:
       The state and the sums after the step, and the sums of this step alone.
     """
-    epoch, position = jnp.divmod(state.step, order.shape[0])
-    batch = batch_function(order[position], epoch, position)
+    rows = order[state.step % order.shape[0]]
+    batch = batch_function(rows, state.step)
     gradient_function = jax.value_and_grad(_forward, has_aux=True)
     (loss, (terms, outputs, model_state)), gradient = gradient_function(
-        state.params, state.model_state, batch, network
+        state.params, state.model_state, state.memory, frozen, batch, network
     )
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
 
-    step_sums = training_sums(loss, terms, outputs, batch.labels, gradient)
+    step_sums = training_sums(loss, terms, outputs, _anchor_labels(batch, outputs), gradient)
     finite = jnp.isfinite(loss) & jnp.isfinite(step_sums["gradient_norm"])
+    # The method itself leaves out of its memory what was not finite: a choice between two whole
+    # memories would copy them.
+    memory = network.merge(state.params, state.model_state).remember(
+        state.memory, batch, jax.lax.stop_gradient(outputs), finite
+    )
     params, model_state, opt_state = _select(
         finite,
         (params, model_state, opt_state),
         (state.params, state.model_state, state.opt_state),
     )
-    new_state = TrainState(state.step + 1, params, model_state, opt_state)
+    new_state = TrainState(state.step + 1, params, model_state, opt_state, memory)
     return new_state, _accumulate(sums, step_sums, finite, state.step), step_sums
 
 
 def train_steps(
-    state: TrainState, sums: EpochSums, order: jax.Array, *, count: int, **dependencies: Any
+    state: TrainState,
+    sums: EpochSums,
+    order: jax.Array,
+    frozen: Tree,
+    *,
+    count: int,
+    **dependencies: Any,
 ) -> tuple[TrainState, EpochSums, Sums]:
     """`count` training steps in one call; the last result is the last step's sums.
 
@@ -90,10 +103,10 @@ def train_steps(
     `jax.lax.scan` are 20-100 times slower.
     """
     if count == 1:
-        return train_step(state, sums, order, **dependencies)
+        return train_step(state, sums, order, frozen, **dependencies)
 
     def body(carry: tuple[TrainState, EpochSums], _: None) -> tuple[Any, Sums]:
-        state, sums, step_sums = train_step(*carry, order, **dependencies)
+        state, sums, step_sums = train_step(*carry, order, frozen, **dependencies)
         return (state, sums), step_sums
 
     (state, sums), step_sums = jax.lax.scan(body, (state, sums), None, length=count)
@@ -114,14 +127,17 @@ def evaluation_step(
     return exit_sums(method.outputs(images, train=False), labels, mask)
 
 
-def empty_sums(params: Tree, model_state: Tree, batch: Batch, *, network: Functional) -> EpochSums:
+def empty_sums(state: TrainState, batch: Batch, frozen: Tree, *, network: Functional) -> EpochSums:
     """The sums of no step; the arguments may be abstract, only their shapes matter."""
 
-    def step_sums(params: Tree, model_state: Tree, batch: Batch) -> Sums:
-        loss, (terms, outputs, _) = _forward(params, model_state, batch, network)
-        return training_sums(loss, terms, outputs, batch.labels, gradient=params)
+    def step_sums(state: TrainState, batch: Batch, frozen: Tree) -> Sums:
+        loss, (terms, outputs, _) = _forward(
+            state.params, state.model_state, state.memory, frozen, batch, network
+        )
+        labels = _anchor_labels(batch, outputs)
+        return training_sums(loss, terms, outputs, labels, gradient=state.params)
 
-    shapes = jax.eval_shape(step_sums, params, model_state, batch)
+    shapes = jax.eval_shape(step_sums, state, batch, frozen)
     return EpochSums(
         training={name: jnp.zeros(sums.shape, sums.dtype) for name, sums in shapes.items()},
         skipped=jnp.zeros((), jnp.int32),
@@ -131,12 +147,22 @@ def empty_sums(params: Tree, model_state: Tree, batch: Batch, *, network: Functi
 
 
 def _forward(
-    params: Tree, model_state: Tree, batch: Batch, network: Functional
+    params: Tree,
+    model_state: Tree,
+    memory: Tree,
+    frozen: Tree,
+    batch: Batch,
+    network: Functional,
 ) -> tuple[jax.Array, tuple[Terms, ExitOutputs, Tree]]:
     """Loss, and its terms, the exits' outputs and the model state after it."""
     method = network.merge(params, model_state)
-    loss, (terms, outputs) = method.loss(batch.images, batch.labels)
+    loss, (terms, outputs) = method.loss(batch, memory, frozen)
     return loss, (terms, outputs, network.split(method)[1])
+
+
+def _anchor_labels(batch: Batch, outputs: ExitOutputs) -> jax.Array:
+    """The labels of the anchors, of which the outputs are."""
+    return split_reads(batch.labels, len(batch.labels) // len(outputs.logits[-1]))[0]
 
 
 def _accumulate(sums: EpochSums, step_sums: Sums, finite: jax.Array, step: jax.Array) -> EpochSums:

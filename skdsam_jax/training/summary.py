@@ -63,7 +63,7 @@ def make_summary(
         "images_per_second": statistics.median(rates) if rates else None,
         "parameters": trainer.parameter_count,
         "images_per_step": trainer.images_per_step,
-        "params_digest": digest(state.params, state.model_state),
+        "params_digest": digest(state.params, state.model_state, state.memory),
         "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
         "config": config.to_dict(experiment),
         "versions": describe_versions(),

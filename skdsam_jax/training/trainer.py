@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import os
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,24 +12,22 @@ import numpy as np
 import optax
 from flax import nnx
 
+from skdsam_jax import losses
+from skdsam_jax.batch import Batch
 from skdsam_jax.data import Dataset
-from skdsam_jax.data.pipelines.pipeline import create_pipeline, left_for_the_device
-from skdsam_jax.data.pipelines.resident import (
-    Batch,
-    Resident,
-    epoch_order,
-    evaluation_batch,
-    evaluation_order,
-    training_batch,
-)
+from skdsam_jax.data.augmentation.distort import Look
+from skdsam_jax.data.pipelines.keys import moment_of
+from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
+from skdsam_jax.data.pipelines.pipeline import create_pipeline
+from skdsam_jax.data.pipelines.resident import Resident, evaluation_batch, training_batch
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.experiment.run_options import TrainingOptions
-from skdsam_jax.methods import Method, create_method, find_method
+from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet, create_method, find_method
 from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.options import ConfigError
-from skdsam_jax.training.state import TrainState, create_optimizer, initial_state
+from skdsam_jax.training.state import TrainState, create_optimizer
 from skdsam_jax.training.step import EpochSums, empty_sums, evaluation_step, train_steps
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
@@ -38,8 +37,10 @@ _STEPS_PER_DISPATCH = 100
 def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
     """The network and loss of an experiment."""
     settings = compute_types(experiment.training) | {"rngs": rngs}
-    backbone = create_backbone(**dataclasses.asdict(experiment.model), **settings)
-    return create_method(experiment.method, backbone, num_classes, **settings)
+    model = dataclasses.asdict(experiment.model)
+    cap = model.pop("head_width_cap")
+    backbone = create_backbone(**model, **settings)
+    return create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
 
 
 def check_model(options: ModelOptions) -> None:
@@ -51,6 +52,7 @@ def check_model(options: ModelOptions) -> None:
     # Whatever the table names can be built; a DenseNet takes seconds.
     if options.name not in BACKBONES or (options.width, options.stem) != (None, "small"):
         settings = dataclasses.asdict(options)
+        del settings["head_width_cap"]
         nnx.eval_shape(lambda: create_backbone(**settings, rngs=nnx.Rngs(0)))
 
 
@@ -65,6 +67,22 @@ def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:
     return {"dtype": jnp.dtype("bfloat16") if half else wide, "param_dtype": wide}
 
 
+class Inputs(NamedTuple):
+    """What a training step reads beside the state that it changes.
+
+    Attributes:
+      order: int32 [steps, B, V], the training images of each step of the epoch.
+      data: the images; streamed ones are those of one step.
+      seed: uint32, of the run. An argument of the step, so that another needs no compilation.
+      frozen: networks that the method reads.
+    """
+
+    order: jax.Array
+    data: Resident
+    seed: jax.Array
+    frozen: Frozen
+
+
 class Trainer:
     """The compiled functions of one experiment and the data they read.
 
@@ -74,58 +92,82 @@ class Trainer:
       experiment: what is trained.
       dataset: on the host.
       mesh: the devices.
+      look: what the network is given.
       steps_per_epoch: floor(training images / batch size); the permutation's tail is dropped.
       steps_per_dispatch: how many of them one call makes.
       evaluated: names of the sets that `evaluate` takes.
       parameter_count: trainable parameters of the whole method.
-      images_per_step: that the backbone reads: every view of every example of a batch.
+      images_per_step: that the backbone reads: every view of every read of every anchor.
+      initial: () -> state before the first step, and empty sums.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
-        options = experiment.training
-        self.experiment, self.dataset, self.mesh = experiment, dataset, mesh
-        self.steps_per_epoch = len(dataset.train) // options.batch_size
-        self.steps_per_dispatch = _steps_per_dispatch(experiment, mesh)
-        self.evaluated = ("test",) if dataset.validation is None else ("validation", "test")
+        """Builds and checks everything; nothing is compiled or computed yet.
 
-        classes = len(dataset.class_names)
+        Raises:
+          ConfigError: experiment, data and devices do not go together.
+        """
+        options, method = experiment.training, find_method(experiment.method.name)
+        self.experiment, self.dataset, self.mesh = experiment, dataset, mesh
+        self._replicated = jax.sharding.NamedSharding(mesh, jax.P())
+        self._by_batch = jax.sharding.NamedSharding(mesh, jax.P(None, "data"))
+
+        # 1. The network, and what it reads.
+        classes = dataset.num_classes
         self._network = Functional(lambda rngs: build_method(experiment, classes, rngs))
-        self._optimizer = create_optimizer(options, self.steps_per_epoch)
         self.parameter_count = sum(
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
         )
-        shape = (options.batch_size, *dataset.image_shape)
-        self.images_per_step = jax.eval_shape(
-            find_method(experiment.method.name).views, jax.ShapeDtypeStruct(shape, np.float32)
-        ).shape[0]
-        self._replicated = jax.sharding.NamedSharding(mesh, jax.P())
-        self._by_batch = jax.sharding.NamedSharding(mesh, jax.P(None, "data"))
+        frozen = method.frozen(experiment.method, dataset.class_names)
+        self._frozen = jax.device_put(frozen, self._replicated)
+
+        # 2. The batches.
+        reads = method.reads(experiment.method)
+        labels = dataset.train.labels if reads.needs_labels else None
+        examples = len(dataset.train)
+        self._order = ReadingOrder(experiment.seed, examples, options.batch_size, reads, labels)
+        self.steps_per_epoch = self._order.steps
+        self.steps_per_dispatch = _steps_per_dispatch(experiment, mesh)
+        self.images_per_step = options.batch_size * method.images_per_anchor(experiment.method)
+        self.evaluated = ("test",) if dataset.validation is None else ("validation", "test")
         self._pipelines = {
             name: create_pipeline(
                 getattr(dataset, name),
-                batch_size=(
-                    options.batch_size if name == "train" else experiment.evaluation.batch_size
-                ),
-                seed=experiment.seed if name == "train" else None,
+                order=self._order if name == "train" else experiment.evaluation.batch_size,
                 mesh=mesh,
                 workers=experiment.data.workers,
             )
             for name in ("train", *self.evaluated)
         }
-        # An argument of the compiled functions: another seed needs no other compilation.
         self._seed = jax.device_put(np.uint32(experiment.seed), self._replicated)
-        self._compile()
+        self._labels = self._labels_to_remember()
+        self.look = Look(
+            dataset.image_shape[:2],
+            tuple(dataset.mean),
+            tuple(dataset.std),
+            classes,
+            compute_types(options)["dtype"],
+        )
+
+        # 3. The functions; each compiles when it is first called.
+        self._optimizer = create_optimizer(options, self.steps_per_epoch)
+        jit = functools.partial(jax.jit, out_shardings=self._replicated)
+        self._initial = jit(self._make_initial)
+        self._dispatch = jit(self._take_steps, static_argnames="count", donate_argnums=(0, 1))
+        self._evaluate = jit(self._evaluate_batch)
+        self._norm = jit(optax.tree.norm)
+        self.empty_sums = jit(self._make_empty_sums)
 
     @property
     def abstract(self) -> tuple[TrainState, EpochSums]:
         """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
-        state = jax.eval_shape(self._initial, self._seed)
-        sums = jax.eval_shape(self.empty_sums)
+        state = jax.eval_shape(self._make_initial, self._seed, self._labels)
+        sums = jax.eval_shape(self._make_empty_sums)
         return jax.tree.map(self._abstract, (state, sums))
 
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""
-        return self._initial(self._seed), self.empty_sums()
+        return self._initial(self._seed, self._labels), self.empty_sums()
 
     def __enter__(self) -> "Trainer":
         return self
@@ -134,27 +176,21 @@ class Trainer:
         for pipeline in self._pipelines.values():
             pipeline.close()
 
-    def batches(self, epoch: int, first_step: int = 0) -> Iterator[tuple[jax.Array, Resident]]:
-        """What `dispatch` needs for the steps of an epoch, from `first_step` on.
-
-        Yields:
-          int32 [steps, batch], the training images of each step of the epoch; and the images.
-        """
-        examples, batch_size = len(self.dataset.train), self.experiment.training.batch_size
-        order = epoch_order(self._seed, epoch, examples, batch_size)
-        order = jax.device_put(order, self._by_batch)
+    def inputs(self, epoch: int, first_step: int = 0) -> Iterator[Inputs]:
+        """What `dispatch` reads for the steps of an epoch, from `first_step` on."""
+        order = jax.device_put(self._order.epoch(epoch), self._by_batch)
         for data in self._pipelines["train"].batches(epoch, first_step):
-            yield order, data
+            yield Inputs(order, data, self._seed, self._frozen)
 
     def dispatch(
-        self,
-        state: TrainState,
-        sums: EpochSums,
-        batches: Iterator[tuple[jax.Array, Resident]],
-        count: int,
+        self, state: TrainState, sums: EpochSums, inputs: Inputs, count: int
     ) -> tuple[TrainState, EpochSums, Sums]:
         """`count` training steps; `state` and `sums` are used up. See `step.train_steps`."""
-        return self._dispatch(state, sums, *next(batches), self._seed, count=count)
+        return self._dispatch(state, sums, inputs, count=count)
+
+    def lower(self, count: int = 1) -> jax.stages.Lowered:
+        """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""
+        return self._dispatch.lower(*self.abstract, next(self.inputs(0)), count=count)
 
     def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
         """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""
@@ -172,83 +208,104 @@ class Trainer:
         """The L2 norm of all parameters."""
         return float(self._norm(state.params))
 
-    def _compile(self) -> None:
-        """Defines what runs on the devices; each function compiles when it is first called."""
-        experiment, network, optimizer = self.experiment, self._network, self._optimizer
-        options, classes = experiment.training, self.dataset.num_classes
-        distortions = left_for_the_device(experiment.data)
-        look = {
-            "mean": self.dataset.mean,
-            "std": self.dataset.std,
-            "dtype": compute_types(options)["dtype"],
-        }
-        jit = functools.partial(jax.jit, out_shardings=self._replicated)
+    # What follows is traced.
 
-        def make_batch(
-            split: Resident,
-            seed: jax.Array,
-            indices: jax.Array,
-            epoch: jax.Array,
-            position: jax.Array,
-        ) -> Batch:
-            return training_batch(
-                split,
-                indices,
-                seed=seed,
-                epoch=epoch,
-                step=position,
-                options=distortions,
-                size=self.dataset.image_shape[:2],
-                num_classes=classes,
-                **look,
+    def _make_initial(self, seed: jax.Array, labels: jax.Array | None) -> TrainState:
+        params, model_state = self._network.init(seed)
+        memory = {} if labels is None else self._make_memory(params, model_state, labels)
+        opt_state = self._optimizer.init(params)
+        return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, memory)
+
+    def _make_memory(self, params: Tree, model_state: Tree, labels: jax.Array) -> Memory:
+        training_set = TrainingSet(
+            labels, self.dataset.num_classes, self.experiment.training.batch_size
+        )
+        return self._network.merge(params, model_state).initial_memory(training_set)
+
+    def _make_batch(
+        self, data: Resident, seed: jax.Array, rows: jax.Array, step: jax.Array
+    ) -> Batch:
+        options, data_options = self.experiment.training, self.experiment.data
+        moment = moment_of(seed, step, steps_per_epoch=self.steps_per_epoch, epochs=options.epochs)
+        batch = training_batch(
+            data,
+            rows,
+            moment,
+            seed=seed,
+            options=data_options,
+            look=self.look,
+            cropped=data_options.pipeline == "streaming",
+        )
+        if options.label_smoothing:
+            labels = losses.smooth_labels(
+                batch.labels, self.look.num_classes, options.label_smoothing, "others"
             )
+            batch = batch._replace(labels=labels)
+        return batch
 
-        def dispatch(
-            state: TrainState,
-            sums: EpochSums,
-            order: jax.Array,
-            split: Resident,
-            seed: jax.Array,
-            *,
-            count: int,
-        ) -> tuple[TrainState, EpochSums, Sums]:
-            return train_steps(
-                state,
-                sums,
-                order,
-                count=count,
-                network=network,
-                optimizer=optimizer,
-                batch_function=functools.partial(make_batch, split, seed),
+    def _take_steps(
+        self, state: TrainState, sums: EpochSums, inputs: Inputs, *, count: int
+    ) -> tuple[TrainState, EpochSums, Sums]:
+        return train_steps(
+            state,
+            sums,
+            inputs.order,
+            inputs.frozen,
+            count=count,
+            network=self._network,
+            optimizer=self._optimizer,
+            batch_function=functools.partial(self._make_batch, inputs.data, inputs.seed),
+        )
+
+    def _evaluate_batch(
+        self,
+        params: Tree,
+        model_state: Tree,
+        data: Resident,
+        rows: jax.Array,
+        masks: jax.Array,
+        number: jax.Array,
+    ) -> Sums:
+        batch = evaluation_batch(data, rows[number], self.look)
+        return evaluation_step(
+            params, model_state, batch.images, batch.labels, masks[number], network=self._network
+        )
+
+    def _make_empty_sums(self) -> EpochSums:
+        state = jax.eval_shape(self._make_initial, self._seed, self._labels)
+        rows = jax.ShapeDtypeStruct((self._order.batch_size, self._order.reads.count), jnp.int32)
+        data = self._pipelines["train"].abstract
+        batch = jax.eval_shape(self._make_batch, data, self._seed, rows, 0)
+        return empty_sums(state, batch, self._frozen, network=self._network)
+
+    def _labels_to_remember(self) -> jax.Array | None:
+        """The set's labels where the method makes a memory of them: reading them may take long."""
+        labels = jax.ShapeDtypeStruct((len(self.dataset.train),), jnp.int32)
+        network = self._network
+        memory = jax.eval_shape(self._make_memory, network.params, network.model_state, labels)
+        if not memory:
+            return None
+        leaves = jax.tree.leaves(memory)
+        needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
+        available = memory_bytes(self.mesh.devices.flat[0])
+        if available is not None and needed > available:
+            raise ConfigError(
+                f"config.method.name: {self.experiment.method.name} remembers "
+                f"{needed / 2**30:.1f} GiB for {len(self.dataset.train):,} images of "
+                f"{self.dataset.num_classes:,} classes; the device has {available / 2**30:.1f} GiB"
             )
-
-        def evaluate(
-            params: Tree,
-            model_state: Tree,
-            split: Resident,
-            rows: jax.Array,
-            masks: jax.Array,
-            batch: jax.Array,
-        ) -> Sums:
-            images, labels, _ = evaluation_batch(split, rows[batch], **look)
-            return evaluation_step(
-                params, model_state, images, labels, masks[batch], network=network
-            )
-
-        def empty() -> EpochSums:
-            indices = jnp.zeros(options.batch_size, jnp.int32)
-            data = self._pipelines["train"].abstract
-            batch = jax.eval_shape(make_batch, data, 0, indices, 0, 0)
-            return empty_sums(network.params, network.model_state, batch, network=network)
-
-        self._initial = jit(lambda seed: initial_state(network, optimizer, seed))
-        self._dispatch = jit(dispatch, static_argnames="count", donate_argnums=(0, 1))
-        self._evaluate = jit(evaluate)
-        self._norm = jit(optax.tree.norm)
-        self.empty_sums = jit(empty)
+        return jax.device_put(self.dataset.train.labels, self._replicated)
 
     def _abstract(self, array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self._replicated)
+
+
+def memory_bytes(device: jax.Device) -> int | None:
+    """The memory of a device, on a CPU that of the machine; None where that is not known."""
+    limit = (device.memory_stats() or {}).get("bytes_limit")
+    if limit is None and device.platform == "cpu" and hasattr(os, "sysconf"):
+        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return limit
 
 
 def _steps_per_dispatch(experiment: Experiment, mesh: jax.sharding.Mesh) -> int:

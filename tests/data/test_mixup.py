@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from skdsam_jax.data.augmentation.mixup import mixup, random_mixup
+from skdsam_jax.data.augmentation.mixing import mixup, random_mixup
 
 
 def _batch(batch=6, classes=4):

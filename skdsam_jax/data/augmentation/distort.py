@@ -1,14 +1,34 @@
 """What training does to a batch of images, in order."""
 
-from collections.abc import Sequence
+import dataclasses
 
 import jax
+import jax.numpy as jnp
 
 from skdsam_jax.data.augmentation import augment
 from skdsam_jax.data.augmentation.autoaugment import random_autoaugment
-from skdsam_jax.data.augmentation.mixup import random_mixup
+from skdsam_jax.data.augmentation.mixing import random_cutmix, random_mixup
 from skdsam_jax.data.augmentation.resized_crop import random_resized_crop
 from skdsam_jax.data.options import DataOptions
+
+
+@dataclasses.dataclass(frozen=True)
+class Look:
+    """What a network is given, whatever was done to it before.
+
+    Attributes:
+      size: height and width in pixels.
+      mean: per channel, of pixels scaled to [0, 1].
+      std: per channel, of pixels scaled to [0, 1].
+      num_classes: the number of classes.
+      dtype: floating type of the images.
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    num_classes: int
+    dtype: jax.typing.DTypeLike = jnp.float32
 
 
 def distort(
@@ -17,11 +37,9 @@ def distort(
     *,
     key: jax.Array,
     options: DataOptions,
-    size: tuple[int, int],
-    mean: Sequence[float],
-    std: Sequence[float],
-    num_classes: int,
-    dtype: jax.typing.DTypeLike,
+    look: Look,
+    reads: int = 1,
+    cropped: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
     """Crops, flips, applies AutoAugment, cuts out black, normalises, cuts out the mean, mixes.
 
@@ -33,26 +51,27 @@ def distort(
       key: decides everything that is random; each distortion has a key of its own, so that
         switching one on leaves what the others draw.
       options: which distortions, and how strong.
-      size: height and width of the result; those of `images` unless they are resized.
-      mean: as in `augment.normalize`.
-      std: as in `augment.normalize`.
-      num_classes: the number of classes.
-      dtype: floating type of the images.
+      look: what comes out; its size is that of `images` unless they are resized.
+      reads: how many neighbouring images belong together and are mixed with those of one partner.
+      cropped: whether the images were cropped already, so that only the rest is done.
 
     Returns:
-      Normalised images [batch, *size, channels]; the labels, after Mixup as float32 probabilities
-      [batch, num_classes].
+      Normalised images [batch, *size, channels]; the labels, after Mixup or CutMix as float32
+      probabilities [batch, num_classes].
 
     Raises:
       ValueError: images of another size that are not resized.
     """
-    if options.crop != "resized" and images.shape[1:3] != size:
-        raise ValueError(f"images: {images.shape[1:3]} can become {size} only by a resized crop")
-    crop_key, flip_key, policy_key, cutout_key, mixup_key = jax.random.split(key, 5)
-    cutout_size = options.cutout_size or min(size) // 2
-    if options.crop == "resized":
-        images = random_resized_crop(crop_key, images, size)
-    elif options.crop_padding:
+    resized = options.crop == "resized" and not cropped
+    if not resized and images.shape[1:3] != look.size:
+        raise ValueError(
+            f"images: {images.shape[1:3]} can become {look.size} only by a resized crop"
+        )
+    crop_key, flip_key, policy_key, cutout_key, mixing_key = jax.random.split(key, 5)
+    cutout_size = options.cutout_size or min(look.size) // 2
+    if resized:
+        images = random_resized_crop(crop_key, images, look.size)
+    elif options.crop_padding and not cropped:
         images = augment.random_crop(crop_key, images, options.crop_padding, options.crop_fill)
     if options.flip:
         images = augment.random_flip(flip_key, images)
@@ -60,9 +79,10 @@ def distort(
         images = random_autoaugment(policy_key, images)
     if options.cutout == "black":
         images = augment.random_cutout(cutout_key, images, cutout_size)
-    images = augment.normalize(images, mean, std, dtype)
+    images = augment.normalize(images, look.mean, look.std, look.dtype)
     if options.cutout == "mean":
         images = augment.random_cutout(cutout_key, images, cutout_size)
-    if options.mixup_alpha:
-        return random_mixup(mixup_key, images, labels, options.mixup_alpha, num_classes)
+    for mix, alpha in ((random_mixup, options.mixup_alpha), (random_cutmix, options.cutmix_alpha)):
+        if alpha:
+            return mix(mixing_key, images, labels, alpha, look.num_classes, reads=reads)
     return images, labels

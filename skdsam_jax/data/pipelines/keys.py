@@ -3,6 +3,9 @@
 import enum
 
 import jax
+import jax.numpy as jnp
+
+from skdsam_jax.batch import Moment
 
 # What `jax.random.key` would use by default can be changed from outside. This generator gives
 # the same numbers on every platform and for every number of devices.
@@ -15,6 +18,8 @@ class Stream(enum.IntEnum):
     ORDER = 0
     AUGMENTATION = 1
     PHOTOGRAPH_CROP = 2
+    READS = 3
+    METHOD = 4
 
 
 def stream_key(
@@ -35,3 +40,12 @@ def stream_key(
     for number in (int(stream), epoch, step):
         key = jax.random.fold_in(key, number)
     return key
+
+
+def moment_of(
+    seed: int | jax.Array, step: int | jax.Array, *, steps_per_epoch: int, epochs: int
+) -> Moment:
+    """Where in a run its step number `step` stands, counted from 0."""
+    epoch, epoch_step = jnp.divmod(step, steps_per_epoch)
+    key = stream_key(seed, Stream.METHOD, epoch, epoch_step)
+    return Moment(epoch, epochs, step, epochs * steps_per_epoch, epoch_step, key)

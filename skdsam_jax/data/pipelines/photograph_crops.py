@@ -1,76 +1,84 @@
-"""What is made of each photograph of a batch: a pure function of (seed, epoch, example).
+"""What is made of each photograph of a batch: a pure function of (seed, epoch, step, place).
 
 It runs in worker processes, whose JAX must stay on the CPU.
 """
 
 import dataclasses
 import functools
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from skdsam_jax.data.dataset import EncodedSplit
 from skdsam_jax.data.pictures import PictureError, central_box, crop, open_picture, random_box
 from skdsam_jax.data.pipelines.keys import Stream, stream_key
-from skdsam_jax.data.pipelines.resident import epoch_order, evaluation_order
+from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.options import ConfigError
 
 # As torchvision's RandomResizedCrop.
 _ATTEMPTS = 10
 
 # Of the shorter side: resized to 256, the central 224 are looked at.
-_CENTRAL_SHARE = 224 / 256
+CENTRAL_SHARE = 224 / 256
+
+Box = Callable[[tuple[int, int]], tuple[float, float, float, float]]
 
 
 @dataclasses.dataclass(frozen=True)
-class TrainingViews:
-    """Random crops, in the order of `resident.epoch_order`.
+class RandomCrops:
+    """What training sees; two reads of one photograph in a batch are two crops.
 
     Attributes:
       split: the photographs.
-      batch_size: examples per step.
-      seed: of the run.
+      order: which of them each step reads.
     """
 
     split: EncodedSplit
-    batch_size: int
-    seed: int
+    order: ReadingOrder
+
+    @property
+    def batch_size(self) -> int:
+        """Images per step, every read of every anchor."""
+        return self.order.images_per_batch
 
     @property
     def steps(self) -> int:
         """Steps per epoch."""
-        return len(self.split) // self.batch_size
+        return self.order.steps
 
     def indices(self, epoch: int, step: int) -> np.ndarray:
         """int32 [batch]: the examples of a step."""
-        return _epoch_order(self.seed, epoch, len(self.split), self.batch_size)[step]
+        return _epoch_rows(self.order, epoch)[step].reshape(-1)
 
     def following(self, epoch: int, step: int) -> tuple[int, int]:
         """The epoch and the step that are asked for next."""
         return (epoch, step + 1) if step + 1 < self.steps else (epoch + 1, 0)
 
-    def make(self, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Decodes examples as an epoch sees them.
+    def make(self, epoch: int, step: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Decodes a part of a batch.
 
         Args:
           epoch: counted from 0.
-          indices: int [examples] into the split.
+          step: counted from 0 in the epoch.
+          places: int [part], which of the batch.
 
         Returns:
-          uint8 [examples, side, side, 3] and int32 [examples].
+          uint8 [part, side, side, 3] and int32 [part].
 
         Raises:
           ConfigError: a picture is damaged; the message names it.
         """
-        uniforms = np.asarray(_uniforms(self.seed, epoch, indices))
+        uniforms = np.asarray(_uniforms(np.uint32(self.order.seed), epoch, step, places))
         boxes = [functools.partial(random_box, uniforms=drawn) for drawn in uniforms]
-        return _make(self.split, indices, boxes)
+        return _decode(self.split, self.indices(epoch, step)[places], boxes)
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationViews:
-    """Central squares, 224/256 of the shorter side, in the order of `resident.evaluation_order`.
+class CentralCrops:
+    """Central squares, 224/256 of the shorter side, in the order of `order.evaluation_order`.
 
     Attributes:
       split: the photographs.
@@ -93,40 +101,42 @@ class EvaluationViews:
         """The epoch and the step that are asked for next: the split is evaluated again."""
         return epoch, (step + 1) % self.steps
 
-    def make(self, epoch: int, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `TrainingViews.make`."""
-        boxes = [functools.partial(central_box, share=_CENTRAL_SHARE)] * len(indices)
-        return _make(self.split, indices, boxes)
+    def make(self, epoch: int, step: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `RandomCrops.make`; the copies that pad a batch are decoded once."""
+        indices, where = np.unique(self.indices(epoch, step)[places], return_inverse=True)
+        boxes = [functools.partial(central_box, share=CENTRAL_SHARE)] * len(indices)
+        images, labels = _decode(self.split, indices, boxes)
+        return images[where], labels[where]
 
 
-def _make(split: EncodedSplit, indices: np.ndarray, boxes: list) -> tuple[np.ndarray, np.ndarray]:
+def _decode(
+    split: EncodedSplit, indices: np.ndarray, boxes: Sequence[Box]
+) -> tuple[np.ndarray, np.ndarray]:
     images = np.empty((len(indices), *split.image_shape), np.uint8)
     labels = np.empty(len(indices), np.int32)
     for place, (index, box) in enumerate(zip(indices, boxes, strict=True)):
-        if place and index == indices[place - 1]:  # The padding of an evaluated batch.
-            images[place], labels[place] = images[place - 1], labels[place - 1]
-            continue
         record = int(index if split.indices is None else split.indices[index])
         encoded, labels[place] = split.records.read(record)
         try:
-            picture = open_picture(encoded)
+            picture: Image.Image = open_picture(encoded)
             images[place] = crop(picture, box(picture.size), split.side)
         except PictureError as error:
             raise ConfigError(f"{split.records.describe(record)} {error}") from error
     return images, labels
 
 
+# Worker processes make one step after another, a part at a time, at most two epochs at once.
 @functools.lru_cache(maxsize=2)
-def _epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> np.ndarray:
-    return np.asarray(epoch_order(np.uint32(seed), epoch, examples, batch_size))
+def _epoch_rows(order: ReadingOrder, epoch: int) -> np.ndarray:
+    return np.asarray(order.epoch(epoch))
 
 
 @jax.jit
-def _uniforms(seed: jax.Array, epoch: jax.Array, indices: jax.Array) -> jax.Array:
-    """float32 [examples, attempts, 4] in [0, 1), of each example alone."""
+def _uniforms(seed: jax.Array, epoch: jax.Array, step: jax.Array, places: jax.Array) -> jax.Array:
+    """float32 [part, attempts, 4] in [0, 1), of each place of a batch by itself."""
+    batch_key = stream_key(seed, Stream.PHOTOGRAPH_CROP, epoch, step)
 
-    def draw(index: jax.Array) -> jax.Array:
-        key = stream_key(seed, Stream.PHOTOGRAPH_CROP, epoch, index)
-        return jax.random.uniform(key, (_ATTEMPTS, 4), jnp.float32)
+    def draw(place: jax.Array) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(batch_key, place), (_ATTEMPTS, 4), jnp.float32)
 
-    return jax.vmap(draw)(indices)
+    return jax.vmap(draw)(places)

@@ -1,6 +1,5 @@
 """Two ways for a split to reach the devices, behind one interface."""
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
 from typing import Protocol
@@ -8,7 +7,7 @@ from typing import Protocol
 import jax
 
 from skdsam_jax.data.dataset import EncodedSplit, Split
-from skdsam_jax.data.options import DataOptions
+from skdsam_jax.data.pipelines.order import ReadingOrder
 from skdsam_jax.data.pipelines.resident import Resident, place
 
 
@@ -47,8 +46,7 @@ class ResidentPipeline:
 def create_pipeline(
     split: Split | EncodedSplit,
     *,
-    batch_size: int,
-    seed: int | None,
+    order: ReadingOrder | int,
     mesh: jax.sharding.Mesh,
     workers: int | None,
 ) -> Pipeline:
@@ -56,8 +54,8 @@ def create_pipeline(
 
     Args:
       split: arrays become resident, encoded pictures are streamed.
-      batch_size: images per batch, over all devices.
-      seed: of a run that trains on the split; None: the split is evaluated.
+      order: which examples each step of training reads; or, for a split that is evaluated, images
+        per batch, over all devices.
       mesh: the devices, with an axis "data".
       workers: as in `streaming.Streaming`.
 
@@ -67,18 +65,8 @@ def create_pipeline(
     if isinstance(split, Split):
         return ResidentPipeline(split, jax.sharding.NamedSharding(mesh, jax.P()))
     # Grain takes most of a second to import, and resident data does without.
-    from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
+    from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops
     from skdsam_jax.data.pipelines.streaming import Streaming
 
-    if seed is None:
-        views = EvaluationViews(split, batch_size)
-    else:
-        views = TrainingViews(split, batch_size, seed)
-    return Streaming(views, jax.sharding.NamedSharding(mesh, jax.P("data")), workers)
-
-
-def left_for_the_device(options: DataOptions) -> DataOptions:
-    """How the device distorts images: streamed ones were cropped when they were decoded."""
-    if options.pipeline == "resident":
-        return options
-    return dataclasses.replace(options, pipeline="resident", crop="padded", crop_padding=0)
+    crops = RandomCrops if isinstance(order, ReadingOrder) else CentralCrops
+    return Streaming(crops(split, order), jax.sharding.NamedSharding(mesh, jax.P("data")), workers)

@@ -6,20 +6,16 @@ indices are sharded over its "data" axis: each device then makes its own part of
 batch is the same for any number of devices.
 """
 
-import functools
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
+from skdsam_jax.batch import Batch, Moment
 from skdsam_jax.data.augmentation import augment
-from skdsam_jax.data.augmentation.distort import distort
+from skdsam_jax.data.augmentation.distort import Look, distort
 from skdsam_jax.data.dataset import Split
 from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.pipelines.keys import Stream, stream_key
-from skdsam_jax.options import ConfigError
 
 
 class Resident(NamedTuple):
@@ -34,138 +30,59 @@ class Resident(NamedTuple):
     labels: jax.Array
 
 
-class Batch(NamedTuple):
-    """What a network is given.
-
-    Attributes:
-      images: normalised, floating [batch, height, width, channels].
-      labels: int32 [batch], or after Mixup float32 probabilities [batch, classes].
-      indices: int32 [batch], which examples of the split these are.
-    """
-
-    images: jax.Array
-    labels: jax.Array
-    indices: jax.Array
-
-
 def place(split: Split, sharding: jax.sharding.Sharding | None = None) -> Resident:
     """Copies a split to the device, or to all devices of `sharding`."""
     return Resident(*jax.device_put((split.images, split.labels), sharding))
 
 
-@functools.partial(jax.jit, static_argnames=("num_examples", "batch_size"))
-def epoch_order(
-    seed: int | jax.Array, epoch: int | jax.Array, num_examples: int, batch_size: int
-) -> jax.Array:
-    """Decides which examples each step of an epoch sees.
-
-    Args:
-      seed: of the run.
-      epoch: counted from 0.
-      num_examples: in the training split.
-      batch_size: examples per step.
-
-    Returns:
-      int32 [floor(num_examples / batch_size), batch_size]: a random permutation of the examples
-      without its tail.
-
-    Raises:
-      ConfigError: the batch is larger than the split.
-    """
-    if batch_size > num_examples:
-        raise ConfigError(
-            f"config.training.batch_size: takes at most the {num_examples} training examples, "
-            f"not {batch_size}"
-        )
-    steps = num_examples // batch_size
-    examples = jnp.arange(num_examples, dtype=jnp.int32)
-    order = jax.random.permutation(stream_key(seed, Stream.ORDER, epoch), examples)
-    return order[: steps * batch_size].reshape(steps, batch_size)
-
-
-def evaluation_order(num_examples: int, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Cuts a whole split into batches of one size, the last one padded.
-
-    Args:
-      num_examples: in the split.
-      batch_size: examples per batch; may be more than there are.
-
-    Returns:
-      int32 [batches, batch_size], every example once and in order, then zeros as padding; and
-      bool of the same shape, False where an entry is padding and must not be counted.
-    """
-    batches = -(-num_examples // batch_size)
-    indices = np.arange(batches * batch_size, dtype=np.int32)
-    mask = indices < num_examples
-    shape = (batches, batch_size)
-    return np.where(mask, indices, np.int32(0)).reshape(shape), mask.reshape(shape)
-
-
 def training_batch(
     data: Resident,
-    indices: jax.Array,
+    rows: jax.Array,
+    moment: Moment,
     *,
     seed: int | jax.Array,
-    epoch: int | jax.Array,
-    step: int | jax.Array,
     options: DataOptions,
-    size: tuple[int, int],
-    mean: Sequence[float],
-    std: Sequence[float],
-    num_classes: int,
-    dtype: jax.typing.DTypeLike = jnp.float32,
+    look: Look,
+    cropped: bool = False,
 ) -> Batch:
     """Makes one step's batch: gathers examples and distorts them.
 
     Args:
       data: the training split.
-      indices: int32 [batch], a row of `epoch_order`.
+      rows: int32 [B, V], what a step reads; of `order.ReadingOrder`.
+      moment: the step's.
       seed: of the run.
-      epoch: counted from 0.
-      step: within the epoch, counted from 0.
       options: how the images are distorted, see `distort`.
-      size: height and width of what the network is given, as in `distort`.
-      mean: as in `augment.normalize`.
-      std: as in `augment.normalize`.
-      num_classes: the number of classes.
-      dtype: floating type of the images.
+      look: what a network is given.
+      cropped: whether the images were cropped when they were decoded.
 
     Returns:
-      The batch.
+      The batch, the V reads of an anchor side by side.
     """
+    reads = rows.shape[1]
+    indices = rows.reshape(-1)
     images, labels = distort(
         data.images[indices],
         data.labels[indices],
-        key=stream_key(seed, Stream.AUGMENTATION, epoch, step),
+        key=stream_key(seed, Stream.AUGMENTATION, moment.epoch, moment.epoch_step),
         options=options,
-        size=size,
-        mean=mean,
-        std=std,
-        num_classes=num_classes,
-        dtype=dtype,
+        look=look,
+        reads=reads,
+        cropped=cropped,
     )
-    return Batch(images, labels, indices)
+    return Batch(images, labels, indices, moment)
 
 
-def evaluation_batch(
-    data: Resident,
-    indices: jax.Array,
-    *,
-    mean: Sequence[float],
-    std: Sequence[float],
-    dtype: jax.typing.DTypeLike = jnp.float32,
-) -> Batch:
+def evaluation_batch(data: Resident, indices: jax.Array, look: Look) -> Batch:
     """Makes one batch of undistorted images.
 
     Args:
       data: the split.
-      indices: int32 [batch], a row of `evaluation_order`.
-      mean: as in `augment.normalize`.
-      std: as in `augment.normalize`.
-      dtype: floating type of the images.
+      indices: int32 [batch], a row of `order.evaluation_order`.
+      look: what a network is given.
 
     Returns:
       The batch; entries that are padding hold a copy of example 0.
     """
-    images = augment.normalize(data.images[indices], mean, std, dtype)
+    images = augment.normalize(data.images[indices], look.mean, look.std, look.dtype)
     return Batch(images, data.labels[indices], indices)

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
+from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops
 from skdsam_jax.data.pipelines.resident import Resident
 
 # Examples that a worker decodes at once: few enough that the first batch comes soon and that all
@@ -61,21 +61,21 @@ class Streaming:
 
     def __init__(
         self,
-        views: TrainingViews | EvaluationViews,
+        crops: RandomCrops | CentralCrops,
         sharding: jax.sharding.Sharding,
         workers: int | None = None,
     ) -> None:
         """Nothing is read or started yet.
 
         Args:
-          views: what to decode.
+          crops: what to decode.
           sharding: of the batch over the devices; of several processes each decodes what its own
             devices need.
           workers: processes that decode; 0: a thread of this one; None: one per core, at most 16.
         """
-        self._views, self._sharding = views, sharding
+        self._crops, self._sharding = crops, sharding
         self._workers = min(os.cpu_count(), _MOST_WORKERS) if workers is None else workers
-        batch, shape = views.batch_size, views.split.image_shape
+        batch, shape = crops.batch_size, crops.split.image_shape
         self._shapes = ((batch, *shape), (batch,))
         self.abstract = Resident(
             Gathered(jax.ShapeDtypeStruct(self._shapes[0], np.uint8, sharding=sharding)),
@@ -102,10 +102,10 @@ class Streaming:
         Raises:
           ConfigError: a picture is damaged; the message names it.
         """
-        for step in range(first_step, self._views.steps):
+        for step in range(first_step, self._crops.steps):
             if self._iterator is None or self._next != (epoch, step):
                 self._start(epoch, step)
-            self._next = self._views.following(epoch, step)
+            self._next = self._crops.following(epoch, step)
             yield next(self._iterator)
 
     def close(self) -> None:
@@ -119,7 +119,7 @@ class Streaming:
         # Grain reads absl flags, which this program does not use, and refuses unparsed ones.
         if not flags.FLAGS.is_parsed():
             flags.FLAGS.mark_as_parsed()
-        parts = _Parts(self._views, self._rows, epoch * self._views.steps + step)
+        parts = _Parts(self._crops, self._rows, epoch * self._crops.steps + step)
         threads = 0 if self._workers else 1
         ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=_PARTS_AHEAD * threads)
         dataset = grain.MapDataset.source(parts).to_iter_dataset(ahead)
@@ -150,7 +150,7 @@ class Streaming:
 class _Parts:
     """Every part of every batch from some step on, without end; a random-access source of Grain."""
 
-    views: TrainingViews | EvaluationViews
+    crops: RandomCrops | CentralCrops
     rows: np.ndarray
     first: int
 
@@ -163,9 +163,9 @@ class _Parts:
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         batch, part = divmod(int(index), self.per_batch)
-        epoch, step = divmod(self.first + batch, self.views.steps)
+        epoch, step = divmod(self.first + batch, self.crops.steps)
         rows = self.rows[part * _PART : (part + 1) * _PART]
-        return self.views.make(epoch, self.views.indices(epoch, step)[rows])
+        return self.crops.make(epoch, step, rows)
 
 
 def _concatenate(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:

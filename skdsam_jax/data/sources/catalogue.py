@@ -6,9 +6,9 @@ which the prepare command offers too.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from skdsam_jax.data.dataset import Dataset
+from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.sources.cifar import CIFAR10, CIFAR100
 from skdsam_jax.data.sources.digits import load_digits
 from skdsam_jax.data.sources.folder import load_folder
@@ -22,10 +22,7 @@ from skdsam_jax.data.sources.photographs import (
     TINY_IMAGENET,
 )
 
-if TYPE_CHECKING:
-    from skdsam_jax.data.options import DataOptions
-
-DATASETS: dict[str, Callable[["DataOptions"], Dataset]] = {
+DATASETS: dict[str, Callable[[DataOptions], Dataset]] = {
     "caltech_birds2010": CALTECH_BIRDS_2010,
     "caltech_birds2011": CALTECH_BIRDS_2011,
     "cifar10": CIFAR10,

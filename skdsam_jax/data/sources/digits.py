@@ -6,23 +6,20 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skdsam_jax.data.dataset import Dataset, Split
+from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.resize import resize
 from skdsam_jax.data.sources.cache import load_or_make
 from skdsam_jax.options import ConfigError
-
-if TYPE_CHECKING:
-    from skdsam_jax.data.options import DataOptions
 
 # Four stages halve the image three times; 8x8 would leave the deepest a single pixel.
 _OWN_SIZE = 16
 
 
-def load_digits(options: "DataOptions") -> Dataset:
+def load_digits(options: DataOptions) -> Dataset:
     """Loads scikit-learn's digits.
 
     Grey levels 0..16 become 0..255 and are repeated over three channels; the images are enlarged

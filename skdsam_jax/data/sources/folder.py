@@ -11,19 +11,16 @@ import json
 import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
+from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.pictures import PictureError, central_box, crop, open_picture
 from skdsam_jax.data.sources.cache import load_or_make
 from skdsam_jax.data.sources.prepared import STREAMED_SIDE
 from skdsam_jax.data.splits import stratified_choice
 from skdsam_jax.options import ConfigError
-
-if TYPE_CHECKING:
-    from skdsam_jax.data.options import DataOptions
 
 # Of ImageNet's training photographs.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -66,7 +63,7 @@ class FolderRecords:
         return f"{self.files[index]}:"
 
 
-def load_folder(options: "DataOptions") -> Dataset:
+def load_folder(options: DataOptions) -> Dataset:
     """Loads the images in `options.data_dir`.
 
     Every file is decoded once before anything is trained. Resident images are shrunk to

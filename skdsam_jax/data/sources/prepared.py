@@ -11,11 +11,11 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
+from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.pictures import PictureError, central_box, crop, open_picture, pixels
 from skdsam_jax.data.sources.cache import load_or_make
 from skdsam_jax.data.sources.prepared_folders import (
@@ -28,9 +28,6 @@ from skdsam_jax.data.sources.prepared_folders import (
 )
 from skdsam_jax.data.sources.prepared_records import PreparedRecords
 from skdsam_jax.options import ConfigError
-
-if TYPE_CHECKING:
-    from skdsam_jax.data.options import DataOptions
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +60,7 @@ class PreparedSet:
     test_split: str = "test"
     streaming_only: bool = False
 
-    def __call__(self, options: "DataOptions") -> Dataset:
+    def __call__(self, options: DataOptions) -> Dataset:
         """Loads the set, prepared first where that is possible and needed.
 
         Resident images of many sizes are shrunk to `image_size` on their shorter side and cut to
@@ -89,7 +86,7 @@ class PreparedSet:
             dataset = self._load(folder, options)
         return self._marked(dataset, folder)
 
-    def _check(self, options: "DataOptions") -> None:
+    def _check(self, options: DataOptions) -> None:
         if options.pipeline == "streaming":
             return
         if self.streaming_only:
@@ -125,7 +122,7 @@ class PreparedSet:
             test=EncodedSplit(records[self.test_split], side),
         )
 
-    def _load(self, folder: pathlib.Path, options: "DataOptions") -> Dataset:
+    def _load(self, folder: pathlib.Path, options: DataOptions) -> Dataset:
         image_size = options.image_size
         side = None if self.one_size else image_size
         identity = fingerprint(folder, _DECODED_FORMAT, side)

@@ -50,12 +50,43 @@ def exits_like(
     logits: Sequence[jax.Array], name: str, arrays: Sequence[jax.Array]
 ) -> tuple[jax.Array, ...]:
     """Returns one matrix per exit, for as many exits and examples as `logits` has."""
-    exits = as_exits(name, arrays, minimum=2)
+    exits = as_exits(name, arrays, minimum=min(len(logits), 2))
     if len(exits) != len(logits):
         raise ValueError(f"{name}: {len(exits)} exits, but logits has {len(logits)}")
     if len(exits[0]) != len(logits[0]):
         raise ValueError(f"{name}: a batch of {len(exits[0])}, but logits has {len(logits[0])}")
     return exits
+
+
+def as_maps(name: str, arrays: Sequence[jax.Array]) -> tuple[jax.Array, ...]:
+    """Returns the maps [batch, height, width, channels] of one or more stages, of one batch."""
+    maps = tuple(widen(array) for array in arrays)
+    if not maps:
+        raise ValueError(f"{name}: takes one map for each of 1 or more stages, not 0")
+    for i, array in enumerate(maps):
+        if array.ndim != 4:
+            raise ValueError(
+                f"{name}[{i}]: takes a map [batch, height, width, channels], "
+                f"not one of shape {array.shape}"
+            )
+        check_batch(f"{name}[{i}]", array, f"{name}[0]", maps[0])
+    return maps
+
+
+def matrix_like(name: str, array: ArrayLike, like_name: str, like: jax.Array) -> jax.Array:
+    """Returns `array` in the type of `like`; raises a ValueError unless it has its shape."""
+    array = as_matrix(name, array)
+    if array.shape != like.shape:
+        raise ValueError(
+            f"{name}: shape {array.shape} is not {like.shape}, the shape of {like_name}"
+        )
+    return array.astype(like.dtype)
+
+
+def check_batch(name: str, array: jax.Array, like_name: str, like: jax.Array) -> None:
+    """Raises a ValueError unless `array` has as many examples as `like`."""
+    if len(array) != len(like):
+        raise ValueError(f"{name}: a batch of {len(array)}, but {like_name} has {len(like)}")
 
 
 def student_and_teacher(
@@ -94,6 +125,23 @@ def label_probabilities(labels: ArrayLike, logits: jax.Array) -> jax.Array:
     # A label that names no class gives a row of zeros, hence a silent loss of 0.
     names_class = (labels >= 0) & (labels < classes)
     return jnp.where(names_class[:, None], one_hot, jnp.nan)
+
+
+def one_hot_labels(labels: ArrayLike, logits: jax.Array) -> jax.Array:
+    """Returns integer labels as rows in the shape and type of `logits`; refuses probabilities."""
+    labels = jnp.asarray(labels)
+    if jnp.issubdtype(labels.dtype, jnp.floating):
+        raise ValueError(
+            "labels: takes integers, because the loss asks which class is the label's, "
+            f"not probabilities ({labels.dtype})"
+        )
+    return label_probabilities(labels, logits)
+
+
+def check_fraction(name: str, value: ArrayLike) -> None:
+    """Raises a ValueError for a number outside [0, 1]; an array may not be known yet."""
+    if isinstance(value, numbers.Real) and not 0 <= value <= 1:
+        raise ValueError(f"{name}: takes a number from 0 to 1, not {value}")
 
 
 def check_temperature(name: str, temperature: ArrayLike) -> None:

@@ -16,22 +16,82 @@ Self-Attention Mechanism", and PD-BYOT; it is written in Chinese.
 """
 
 from skdsam_jax.attention import attention_weights, soften
+from skdsam_jax.losses.batches import bake_affinity, bake_loss, bake_targets
 from skdsam_jax.losses.divergences import distillation_kl
+from skdsam_jax.losses.ensembles import dirichlet_uncertainty, ensemble_distribution_loss
 from skdsam_jax.losses.exits import byot_loss, pd_byot_loss, skdsam_loss
 from skdsam_jax.losses.features import REDUCTIONS, normalized_l1, squared_l2
-from skdsam_jax.losses.labels import cross_entropy
-from skdsam_jax.losses.teachers import knowledge_distillation_loss
+from skdsam_jax.losses.labels import (
+    SPREADS,
+    cross_entropy,
+    label_smoothing_loss,
+    smooth_labels,
+    tf_kd_reg_loss,
+    virtual_teacher,
+)
+from skdsam_jax.losses.maps import CHANNEL_REDUCTIONS, UPSAMPLINGS, frskd_loss, sad_loss
+from skdsam_jax.losses.memory import dlb_loss, initial_memory, lightskd_loss, ps_kd_loss
+from skdsam_jax.losses.mixing import mixskd_loss
+from skdsam_jax.losses.mutual import dks_loss, msd_loss, okddip_loss
+from skdsam_jax.losses.normalized import RANKS, nkd_loss, uskd_loss, uskd_targets
+from skdsam_jax.losses.pairs import (
+    FEATURE_STATISTICS,
+    aggregate_rotations,
+    cs_kd_loss,
+    ddgsd_loss,
+    sla_sd_loss,
+)
+from skdsam_jax.losses.schedules import cosine_weight, ps_kd_alpha
+from skdsam_jax.losses.teachers import feed_loss, knowledge_distillation_loss
+from skdsam_jax.losses.zipf import vote_counts, zipf_loss, zipf_targets
 
 __all__ = [
+    "CHANNEL_REDUCTIONS",
+    "FEATURE_STATISTICS",
+    "RANKS",
     "REDUCTIONS",
+    "SPREADS",
+    "UPSAMPLINGS",
+    "aggregate_rotations",
     "attention_weights",
+    "bake_affinity",
+    "bake_loss",
+    "bake_targets",
     "byot_loss",
+    "cosine_weight",
     "cross_entropy",
+    "cs_kd_loss",
+    "ddgsd_loss",
+    "dirichlet_uncertainty",
     "distillation_kl",
+    "dks_loss",
+    "dlb_loss",
+    "ensemble_distribution_loss",
+    "feed_loss",
+    "frskd_loss",
+    "initial_memory",
     "knowledge_distillation_loss",
+    "label_smoothing_loss",
+    "lightskd_loss",
+    "mixskd_loss",
+    "msd_loss",
+    "nkd_loss",
     "normalized_l1",
+    "okddip_loss",
     "pd_byot_loss",
+    "ps_kd_alpha",
+    "ps_kd_loss",
+    "sad_loss",
     "skdsam_loss",
+    "sla_sd_loss",
+    "smooth_labels",
     "soften",
     "squared_l2",
+    "tf_kd_reg_loss",
+    "uskd_loss",
+    "uskd_targets",
+    "virtual_teacher",
+    "vote_counts",
+    "zipf_loss",
+    "zipf_targets",
 ]

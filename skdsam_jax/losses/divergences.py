@@ -36,4 +36,12 @@ def distillation_kl(
     student, teacher = student_and_teacher("logits", student_logits, teacher_logits)
     student = jax.nn.log_softmax(student / temperature, axis=-1)
     teacher = jax.nn.log_softmax(teacher / temperature, axis=-1)
+    return kl_of_logs(student, teacher)
+
+
+def kl_of_logs(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """KL(teacher || student) over the last axis, of logarithms of probabilities.
+
+    No gradient is stopped.
+    """
     return jnp.sum(jnp.exp(teacher) * (teacher - student), axis=-1)

@@ -46,6 +46,10 @@ def load_summaries(folder: pathlib.Path) -> list[dict[str, Any]]:
         try:
             summary = json.loads(path.read_text())
             if summary["finished"]:
+                # Of earlier versions, in which rotations alone had a second prediction.
+                aggregated = summary.pop("aggregated_accuracy", None)
+                if aggregated is not None:
+                    summary["other_accuracies"] = {"aggregated": aggregated}
                 summaries.append(summary)
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}: is no summary of a run") from None
@@ -114,16 +118,28 @@ def _percent(name: str) -> Column:
     """Mean and sample deviation in %; one seed has no deviation."""
 
     def make(_: RunDescription, runs: Runs) -> str:
-        if runs[0].get(name) is None:
-            return ""
-        values = 100 * _by_seed(runs, name)
-        return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+        return "" if runs[0].get(name) is None else _mean(runs, name)
 
     return make
 
 
+def _mean(runs: Runs, name: str) -> str:
+    values = 100 * _by_seed(runs, name)
+    return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+
+
 def _exits(_: RunDescription, runs: Runs) -> str:
     return " ".join(f"{100 * value:.2f}" for value in _by_seed(runs, "exit_accuracies").mean(0))
+
+
+def _others(runs: Runs) -> str:
+    """What predicts beside the exits, such as a self-teacher."""
+    names = runs[0].get("other_accuracies", {})
+    columns = (
+        (name, [{"seed": run["seed"], name: run["other_accuracies"][name]} for run in runs])
+        for name in names
+    )
+    return ", ".join(f"{name} {_mean(values, name)}" for name, values in columns)
 
 
 def _attention(_: RunDescription, runs: Runs) -> str:
@@ -158,7 +174,7 @@ _COLUMNS: dict[str, Column] = {
     "training": lambda words, runs: words.training,
     "n": lambda _, runs: _count(runs),
     "last epoch": _percent("test_accuracy"),
-    "aggregated over rotations": _percent("aggregated_accuracy"),
+    "other predictions": lambda _, runs: _others(runs),
     "ensemble": _percent("ensemble_accuracy"),
     "exits, shallow to deep": _exits,
     "attention (entropy)": _attention,

@@ -95,10 +95,9 @@ def _describe(summary: dict[str, Any]) -> str:
     if accuracy is None:
         return f"{summary['epochs']} epochs, not evaluated yet"
     exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
-    aggregated = summary["aggregated_accuracy"]
-    views = "" if aggregated is None else f", all views aggregated {aggregated:.4f}"
+    others = "".join(f", {name} {value:.4f}" for name, value in summary["other_accuracies"].items())
     return (
         f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
-        f"ensemble {summary['ensemble_accuracy']:.4f}{views}; best epoch by looking at the "
+        f"ensemble {summary['ensemble_accuracy']:.4f}{others}; best epoch by looking at the "
         f"test set (an oracle) {summary['best_test_accuracy']:.4f}"
     )

@@ -138,10 +138,10 @@ def summarize_exits(sums: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
       `accuracy` (deepest exit), `exit_accuracies` [C], `ensemble_accuracy`; the same of
       `top5_accuracy`, `nll` and `calibration_error` = sum_b n_b/n |accuracy_b - confidence_b| over
-      15 equal bins of confidence; for each other prediction `NAME_accuracy` and the same three,
-      such as `aggregated_accuracy` where a method looks at several views of an image; `kl` [C-1],
-      `mixture_kl`, `attention_weights` [C-1] and `attention_entropy`, None for a single exit; and
-      the `examples` they were measured on.
+      15 equal bins of confidence; the names of `others`, and for each `NAME_accuracy` and the same
+      three, such as `aggregated_accuracy` where a method looks at several views of an image; `kl`
+      [C-1], `mixture_kl`, `attention_weights` [C-1] and `attention_entropy`, None for a single
+      exit; and the `examples` they were measured on.
     """
     sums = {name: np.asarray(value, np.float64) for name, value in sums.items()}
     count = sums["count"]
@@ -150,8 +150,9 @@ def summarize_exits(sums: Mapping[str, Any]) -> dict[str, Any]:
         plural = "exit_accuracies" if name == "accuracy" else f"exit_{name}"
         *exits, ensemble = value.tolist()
         measures |= {name: exits[-1], plural: exits, f"ensemble_{name}": ensemble}
-    others = [name.split("/")[1] for name in sums if re.fullmatch(f"{_OTHERS}.*/correct", name)]
-    for other in others:
+    found = (re.fullmatch(f"{_OTHERS}(.*)/correct", name) for name in sums)
+    measures["others"] = [match[1] for match in found if match]
+    for other in measures["others"]:
         for name, value in _prediction_means(sums, f"{_OTHERS}{other}/").items():
             measures[f"{other}_{name}"] = value.item()
     for name in ("kl", "mixture_kl", "attention_weights", "attention_entropy"):

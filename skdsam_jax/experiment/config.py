@@ -160,6 +160,7 @@ def _method_options(values: Mapping[str, Any]) -> MethodOptions:
     cls = find_method(name).Options
     own = {field.name for field in dataclasses.fields(cls)}
     given = {field: value for field, value in values.items() if value is not None}
+    given["name"] = cls().name
     for field in given:
         if field not in own and any(field in _kinds(other.Options) for other in METHODS.values()):
             takes = ", ".join(sorted(own - {"name"})) or "no options"

@@ -7,6 +7,7 @@ from typing import Any
 
 from skdsam_jax.experiment.config import decisive_fields, from_config_dict, to_dict
 from skdsam_jax.experiment.recipes import RECIPE_FIELDS, name_recipe
+from skdsam_jax.methods import ALIASES
 
 # Fields that a row or the heading of its table says by other words than FIELD=VALUE.
 _SAID = (
@@ -49,7 +50,8 @@ class RunDescription:
 
 def describe(summary: Mapping[str, Any]) -> RunDescription:
     """What a run was; fields that its version did not have were at today's defaults."""
-    defaults = _defaults(summary["method"])
+    method_name = ALIASES.get(summary["method"], summary["method"])
+    defaults = _defaults(method_name)
     fields = defaults | decisive_fields(summary["config"])
     changed = {name: value for name, value in fields.items() if value != defaults.get(name)}
     others = {name: value for name, value in changed.items() if name not in _SAID}
@@ -71,7 +73,7 @@ def describe(summary: Mapping[str, Any]) -> RunDescription:
         table=f"{table}, " + (f"recipe {recipe}" if recipe else f"own recipe{own}"),
         model=summary["model"],
         parameters=summary["parameters"],
-        method=summary["method"] + _list(method),
+        method=method_name + _list(method),
         network=summary["model"] + _list(model),
         additions=additions,
         training=", ".join(training) + _list(others),

@@ -8,6 +8,7 @@ from typing import Any
 
 from flax import nnx
 
+from skdsam_jax.methods.bake import Bake
 from skdsam_jax.methods.base import (
     ExitOutputs,
     Frozen,
@@ -19,21 +20,40 @@ from skdsam_jax.methods.base import (
 )
 from skdsam_jax.methods.byot import Byot
 from skdsam_jax.methods.cross_entropy import CrossEntropy
-from skdsam_jax.methods.label_augmentation import CrossEntropySla, SkdsamSla
+from skdsam_jax.methods.cs_kd import CsKd
+from skdsam_jax.methods.ddgsd import Ddgsd
+from skdsam_jax.methods.dlb import Dlb
+from skdsam_jax.methods.label_augmentation import SkdsamSla, SlaSd
+from skdsam_jax.methods.label_smoothing import LabelSmoothing
 from skdsam_jax.methods.pd_byot import PdByot
+from skdsam_jax.methods.ps_kd import PsKd
 from skdsam_jax.methods.skdsam import Skdsam
+from skdsam_jax.methods.tf_kd import TfKd
+from skdsam_jax.methods.zipf import Zipf
 from skdsam_jax.options import ConfigError, known
 
 METHODS: dict[str, type[Method]] = {
+    "bake": Bake,
     "byot": Byot,
     "cross_entropy": CrossEntropy,
-    "cross_entropy_sla": CrossEntropySla,
+    "cs_kd": CsKd,
+    "ddgsd": Ddgsd,
+    "dlb": Dlb,
+    "label_smoothing": LabelSmoothing,
     "pd_byot": PdByot,
+    "ps_kd": PsKd,
     "skdsam": Skdsam,
     "skdsam_sla": SkdsamSla,
+    "sla_sd": SlaSd,
+    "tf_kd": TfKd,
+    "zipf": Zipf,
 }
 
+ALIASES = {"cross_entropy_sla": "sla_sd"}
+"""Names of earlier versions, and what they are called now."""
+
 __all__ = [
+    "ALIASES",
     "METHODS",
     "ExitOutputs",
     "Frozen",
@@ -48,11 +68,12 @@ __all__ = [
 
 
 def find_method(name: str) -> type[Method]:
-    """The class of the method called `name`.
+    """The class of the method called `name`, or once called so.
 
     Raises:
       ConfigError: no method has that name.
     """
+    name = ALIASES.get(name, name)
     if name not in METHODS:
         raise ConfigError(f"config.method.name: unknown method {name!r}; {known(name, METHODS)}")
     return METHODS[name]

@@ -133,17 +133,18 @@ def _joint_labels(labels: jax.Array) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class CrossEntropySlaOptions(CrossEntropyOptions):
+class SlaSdOptions(CrossEntropyOptions):
     """The setting of the joint loss; cross-entropy has none of its own."""
 
-    name: str = named("cross_entropy_sla")
+    name: str = named("sla_sd")
     aggregation_temperature: float = _aggregation_temperature()
 
 
-class CrossEntropySla(LabelAugmentation, CrossEntropy):
-    """Cross-entropy with self-supervised label augmentation."""
+class SlaSd(LabelAugmentation, CrossEntropy):
+    """SLA with self-distillation: cross-entropy joined; equals `losses.sla_sd_loss`."""
 
-    Options: ClassVar = CrossEntropySlaOptions
+    Options: ClassVar = SlaSdOptions
+    loss_function = staticmethod(losses.sla_sd_loss)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -280,8 +280,8 @@ def _describe_epoch(line: dict[str, Any], epochs: int) -> str:
             text += f", {name} exits {exits}"
             if len(measures["exit_accuracies"]) > 1:
                 text += f" ensemble {measures['ensemble_accuracy']:.4f}"
-            if "aggregated_accuracy" in measures:
-                text += f" aggregated {measures['aggregated_accuracy']:.4f}"
+            for other in measures["others"]:
+                text += f" {other} {measures[f'{other}_accuracy']:.4f}"
     if line["images_per_second"]:
         text += f", {line['images_per_second']:.0f} images/s"
     if line["skipped_steps"]:

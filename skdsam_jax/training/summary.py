@@ -54,7 +54,7 @@ def make_summary(
         "best_epoch": best["epoch"] if best else None,
         "exit_accuracies": last.get("exit_accuracies"),
         "ensemble_accuracy": last.get("ensemble_accuracy"),
-        "aggregated_accuracy": last.get("aggregated_accuracy"),
+        "other_accuracies": {name: last[f"{name}_accuracy"] for name in last.get("others", ())},
         "attention_weights": last.get("attention_weights"),
         "attention_entropy": last.get("attention_entropy"),
         "test": last or None,

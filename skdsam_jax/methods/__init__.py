@@ -56,7 +56,7 @@ def create_method(
       options: an instance of the method's own `Options`.
       backbone: the network whose stages become exits.
       num_classes: the number of classes.
-      **settings: `dtype`, `param_dtype` and `rngs` of every module.
+      **settings: `dtype`, `param_dtype` and `rngs` of every module, and `head_width_cap`.
 
     Returns:
       The method, with freshly initialised parameters.

@@ -65,6 +65,7 @@ class Method(nnx.Module):
         options: MethodOptions,
         *,
         head: str | None,
+        head_width_cap: int | None = None,
         dtype: Any = jnp.float32,
         param_dtype: Any = jnp.float32,
         rngs: nnx.Rngs,
@@ -77,7 +78,14 @@ class Method(nnx.Module):
         self.exits = (
             None
             if head is None
-            else ShallowExits(backbone, num_classes, head=head, **head_options, **settings)
+            else ShallowExits(
+                backbone,
+                num_classes,
+                head=head,
+                width_cap=head_width_cap,
+                **head_options,
+                **settings,
+            )
         )
 
     def __call__(self, images: jax.Array) -> jax.Array:

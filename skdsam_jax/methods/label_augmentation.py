@@ -50,10 +50,13 @@ class LabelAugmentation(Method):
         num_classes: int,
         options: MethodOptions,
         *,
+        head_width_cap: int | None = None,
         rngs: nnx.Rngs,
         **settings: Any,
     ) -> None:
-        super().__init__(backbone, num_classes, options, rngs=rngs, **settings)
+        super().__init__(
+            backbone, num_classes, options, head_width_cap=head_width_cap, rngs=rngs, **settings
+        )
         self.joint = Dense(backbone.channels[-1], _TURNS * num_classes, rngs=rngs, **settings)
 
     @staticmethod

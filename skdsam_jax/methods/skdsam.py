@@ -53,6 +53,7 @@ class Skdsam(Method):
         num_classes: int,
         options: SkdsamOptions = SkdsamOptions(),
         *,
+        head_width_cap: int | None = None,
         rngs: nnx.Rngs,
         **settings: Any,
     ) -> None:
@@ -61,6 +62,7 @@ class Skdsam(Method):
             num_classes,
             options,
             head="sepconv",
+            head_width_cap=head_width_cap,
             links=options.attention_links,
             rngs=rngs,
             **settings,

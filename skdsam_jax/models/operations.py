@@ -143,21 +143,26 @@ def _is_pointwise(kernel: jax.Array, padding: Any) -> bool:
     return kernel.shape[:2] == (1, 1) and not np.any(padding)
 
 
-def max_pool(images: jax.Array) -> jax.Array:
+def max_pool(images: jax.Array, *, before: tuple[int, int] = (1, 1)) -> jax.Array:
     """The maximum over windows of 3x3 pixels, every second one, beyond the border nothing.
 
-        y[b, r, c, f] = max_{i, j} x[b, 2 r + i - 1, 2 c + j - 1, f]
+        y[b, r, c, f] = max_{i, j} x[b, 2 r + i - before[0], 2 c + j - before[1], f]
 
     On a CPU it is the maximum of nine shifted maps, whose gradient takes a sixth of the time of a
     window's and is shared by equal maxima.
 
     Args:
       images: [batch, height, width, features].
+      before: pixels of the first window that lie beyond the border, 0 or 1 along each axis.
 
     Returns:
       [batch, ceil(height / 2), ceil(width / 2), features].
     """
-    return lax.platform_dependent(images, cpu=_shifted_max_pool, default=_window_max_pool)
+    return lax.platform_dependent(
+        images,
+        cpu=functools.partial(_shifted_max_pool, before=before),
+        default=functools.partial(_window_max_pool, before=before),
+    )
 
 
 def relu(features: jax.Array) -> jax.Array:
@@ -180,13 +185,14 @@ def _block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
     return (kernel * diagonal).reshape(height, width, groups * depth, out_features)
 
 
-def _shifted_max_pool(images: jax.Array) -> jax.Array:
-    shifted = _shifted(images, 2, border=-jnp.inf)
+def _shifted_max_pool(images: jax.Array, *, before: tuple[int, int]) -> jax.Array:
+    shifted = _shifted(images, 2, border=-jnp.inf, before=before)
     return functools.reduce(jnp.maximum, shifted).astype(images.dtype)
 
 
-def _window_max_pool(images: jax.Array) -> jax.Array:
-    return nnx.max_pool(images, (3, 3), (2, 2), ((1, 1), (1, 1)))
+def _window_max_pool(images: jax.Array, *, before: tuple[int, int]) -> jax.Array:
+    padding = tuple((first, 2 - first) for first in before)
+    return nnx.max_pool(images, (3, 3), (2, 2), padding)
 
 
 def _grouped_depthwise(images: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
@@ -208,10 +214,14 @@ def _sum_of_products(images: jax.Array, kernel: jax.Array, *, stride: int) -> ja
     return sum(x * weight for x, weight in zip(shifted, weights, strict=True)).astype(images.dtype)
 
 
-def _shifted(images: jax.Array, stride: int, border: float = 0) -> list[jax.Array]:
+def _shifted(
+    images: jax.Array, stride: int, border: float = 0, before: tuple[int, int] = (1, 1)
+) -> list[jax.Array]:
     """The map under each of the nine kernel entries, in at least float32."""
     height, width = images.shape[1:3]
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=border)
+    above, left = before
+    pixels = ((0, 0), (above, 2 - above), (left, 2 - left), (0, 0))
+    padded = jnp.pad(images, pixels, constant_values=border)
     padded = padded.astype(jnp.promote_types(images.dtype, jnp.float32))
     return [
         padded[:, row : row + height : stride, column : column + width : stride]

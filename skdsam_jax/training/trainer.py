@@ -1,6 +1,5 @@
 """An experiment compiled for some devices: what the loop calls."""
 
-import dataclasses
 import functools
 from collections.abc import Iterator
 from typing import Any
@@ -38,8 +37,10 @@ _STEPS_PER_DISPATCH = 100
 def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
     """The network and loss of an experiment."""
     settings = compute_types(experiment.training) | {"rngs": rngs}
-    backbone = create_backbone(**dataclasses.asdict(experiment.model), **settings)
-    return create_method(experiment.method, backbone, num_classes, **settings)
+    model = experiment.model
+    backbone = create_backbone(model.name, width=model.width, stem=model.stem, **settings)
+    cap = model.head_width_cap
+    return create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
 
 
 def check_model(options: ModelOptions) -> None:
@@ -50,8 +51,8 @@ def check_model(options: ModelOptions) -> None:
     """
     # Whatever the table names can be built; a DenseNet takes seconds.
     if options.name not in BACKBONES or (options.width, options.stem) != (None, "small"):
-        settings = dataclasses.asdict(options)
-        nnx.eval_shape(lambda: create_backbone(**settings, rngs=nnx.Rngs(0)))
+        settings = {"width": options.width, "stem": options.stem}
+        nnx.eval_shape(lambda: create_backbone(options.name, **settings, rngs=nnx.Rngs(0)))
 
 
 def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:

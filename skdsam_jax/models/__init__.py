@@ -1,26 +1,24 @@
 """Networks: backbones that return their stages, and the exits that hang on them.
 
-A new backbone is one file here, with the attributes of `exits.Backbone`, and one line in the table
-below.
+A new backbone is one file here, with what `backbone.Backbone` asks for, and one line in the
+table below.
 """
 
 import functools
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Unpack
 
+from skdsam_jax.models.backbone import Backbone, rectified
+from skdsam_jax.models.branches import last_stage_whole, one_block_each, whole_stages
 from skdsam_jax.models.densenet import DenseNet
-from skdsam_jax.models.exits import HEADS, Backbone, Classifier, ShallowExits
-from skdsam_jax.models.heads import (
-    AttentionLink,
-    BottleneckHead,
-    Projection,
-    SepConv,
-    SepConvHead,
-)
+from skdsam_jax.models.exits import HEADS, Classifier, ShallowExits
+from skdsam_jax.models.heads import BottleneckHead, BranchHead, Projection
 from skdsam_jax.models.initialization import initialize
-from skdsam_jax.models.layers import global_average_pool
+from skdsam_jax.models.layers import Dense, global_average_pool
+from skdsam_jax.models.mixskd_parts import Discriminator, FusionHead
 from skdsam_jax.models.options import ModelOptions
+from skdsam_jax.models.peers import PeerOutputs, Peers
 from skdsam_jax.models.resnet import (
     BasicBlock,
     Block8x64d,
@@ -28,6 +26,9 @@ from skdsam_jax.models.resnet import (
     BottleneckBlock,
     ResNet,
 )
+from skdsam_jax.models.self_teacher import SelfTeacher
+from skdsam_jax.models.sepconv import AttentionLink, SepConv, SepConvHead
+from skdsam_jax.models.settings import Settings
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.models.wide_resnet import WideResNet
 from skdsam_jax.options import ConfigError, known
@@ -55,16 +56,28 @@ __all__ = [
     "AttentionLink",
     "Backbone",
     "BottleneckHead",
+    "BranchHead",
     "Classifier",
+    "Dense",
+    "Discriminator",
+    "FusionHead",
     "ModelOptions",
+    "PeerOutputs",
+    "Peers",
     "Projection",
+    "SelfTeacher",
     "SepConv",
     "SepConvHead",
+    "Settings",
     "ShallowExits",
     "create_backbone",
     "find_backbone",
     "global_average_pool",
     "initialize",
+    "last_stage_whole",
+    "one_block_each",
+    "rectified",
+    "whole_stages",
 ]
 
 
@@ -87,7 +100,7 @@ def create_backbone(
     *,
     width: int | None = None,
     stem: str = "small",
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Backbone:
     """Builds a backbone; the first three arguments are fields of `ModelOptions`.
 
@@ -96,8 +109,7 @@ def create_backbone(
       width: filters of its stem, of which all other widths are multiples; None: its own, 64, or 16
         in a wide residual network.
       stem: "small" or, for large images and if the backbone has it, "imagenet"; see `stems.Stem`.
-      **settings: `dtype` (what it computes in, float32 by default), `param_dtype` (what its
-        parameters are kept in, float32 by default) and `rngs`.
+      **settings: see `Settings`.
 
     Returns:
       The network, with freshly initialised parameters.
@@ -106,6 +118,5 @@ def create_backbone(
       ConfigError: no backbone has that name, or this one not that width or stem.
     """
     constructor = find_backbone(name)
-    if width is not None:
-        settings["width"] = width
-    return constructor(stem=stem, **settings)
+    widths = {} if width is None else {"width": width}
+    return constructor(stem=stem, **widths, **settings)

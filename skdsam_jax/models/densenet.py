@@ -4,15 +4,16 @@ Huang et al., https://arxiv.org/abs/1608.06993: bottleneck layers, compression 1
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Unpack
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
+from skdsam_jax.models.branches import Branch, depths_to_come
 from skdsam_jax.models.layers import BatchNorm, Conv, at_least_float32
 from skdsam_jax.models.operations import relu
+from skdsam_jax.models.settings import Settings
 from skdsam_jax.models.stems import Stem
 from skdsam_jax.options import ConfigError
 
@@ -21,9 +22,8 @@ class NormConv(nnx.Module):
     """Batch normalisation, ReLU and a convolution."""
 
     def __init__(
-        self, in_features: int, out_features: int, kernel_size: int, **settings: Any
+        self, in_features: int, out_features: int, kernel_size: int, **settings: Unpack[Settings]
     ) -> None:
-        """Creates the unit; `settings` are `dtype`, `param_dtype` and `rngs`."""
         self.norm = BatchNorm(in_features, **settings)
         self.conv = Conv(in_features, out_features, kernel_size, **settings)
 
@@ -33,14 +33,22 @@ class NormConv(nnx.Module):
 
 
 class DenseLayer(nnx.Module):
-    """x followed by `growth` new features: 1x1 unit to 4 growth, 3x3 unit to growth."""
+    """x followed by `growth` new features: 1x1 unit to `inner`, 3x3 unit to growth."""
 
-    def __init__(self, in_features: int, growth: int, **settings: Any) -> None:
-        """Creates the layer; `settings` are `dtype`, `param_dtype` and `rngs`."""
+    def __init__(
+        self,
+        in_features: int,
+        growth: int,
+        *,
+        inner: int | None = None,
+        **settings: Unpack[Settings],
+    ) -> None:
+        """Creates the layer; `inner` features are 4 growth if not given."""
+        inner = 4 * growth if inner is None else inner
         self.units = nnx.List(
             [
-                NormConv(in_features, 4 * growth, 1, **settings),
-                NormConv(4 * growth, growth, 3, **settings),
+                NormConv(in_features, inner, 1, **settings),
+                NormConv(inner, growth, 3, **settings),
             ]
         )
 
@@ -58,8 +66,7 @@ class Transition(NormConv):
     A last odd row or column is the mean of what there is.
     """
 
-    def __init__(self, in_features: int, **settings: Any) -> None:
-        """Creates the transition; `settings` are `dtype`, `param_dtype` and `rngs`."""
+    def __init__(self, in_features: int, **settings: Unpack[Settings]) -> None:
         super().__init__(in_features, in_features // 2, 1, **settings)
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
@@ -76,12 +83,11 @@ class DenseNet(nnx.Module):
     Attributes:
       bottleneck_width: features within a bottleneck head, twice those of the stem.
       channels: features of each dense block's output.
+      depths: layers of each dense block.
+      growth: features that each layer writes.
       reductions: pixels of the input per pixel of each stage, along one side.
       preactivation: True: stages hand on what their layers wrote; BN and ReLU follow the last.
-      head_width_cap: the most features within a head, or None.
     """
-
-    head_width_cap: int | None = None
 
     def __init__(
         self,
@@ -89,9 +95,7 @@ class DenseNet(nnx.Module):
         *,
         width: int = 64,
         stem: str = "small",
-        dtype: DTypeLike = jnp.float32,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[Settings],
     ) -> None:
         """Creates the network.
 
@@ -99,9 +103,7 @@ class DenseNet(nnx.Module):
           depths: layers of each dense block.
           width: filters of the stem, twice the growth rate, which is 32 in the published networks.
           stem: a name of `stems.STEMS`; the small one is a bare convolution here.
-          dtype: what it computes in.
-          param_dtype: what its parameters are kept in.
-          rngs: initialises its parameters.
+          **settings: see `Settings`.
 
         Raises:
           ConfigError: the width is odd.
@@ -112,10 +114,10 @@ class DenseNet(nnx.Module):
                 "config.model.width: a DenseNet takes an even number, twice its growth rate, "
                 f"not {width}"
             )
-        settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         small = stem == "small"
         self.stem = Conv(3, width, 3, **settings) if small else Stem(width, stem, **settings)
         reduction = 1 if small else self.stem.reduction
+        self.depths, self.growth = tuple(depths), width // 2
         self.bottleneck_width = 2 * width
         self.reductions = tuple(reduction * 2**stage for stage in range(len(depths)))
         self.preactivation = True
@@ -127,12 +129,31 @@ class DenseNet(nnx.Module):
                 features //= 2
             layers = nnx.List()
             for _ in range(depth):
-                layers.append(DenseLayer(features, width // 2, **settings))
-                features += width // 2
+                layers.append(DenseLayer(features, self.growth, **settings))
+                features += self.growth
             self.stages.append(layers)
             channels.append(features)
         self.channels = tuple(channels)
         self.norm = BatchNorm(features, **settings)
+
+    def branch(
+        self, stage: int, depths: Sequence[int] | None = None, **settings: Unpack[Settings]
+    ) -> Branch:
+        """A fresh copy of the stages after `stage`; see `Backbone.branch`.
+
+        A block of fewer layers writes as many features in all, so that the branch ends as wide as
+        the trunk: they are shared out among its layers, each behind the trunk's 1x1 unit.
+        """
+        layers, features = [], self.channels[stage]
+        for index, depth in enumerate(depths_to_come(self.depths, stage, depths), stage + 1):
+            layers.append(Transition(features, **settings))
+            features //= 2
+            written = self.growth * self.depths[index]
+            for layer in range(depth):
+                growth = written * (layer + 1) // depth - written * layer // depth
+                layers.append(DenseLayer(features, growth, inner=4 * self.growth, **settings))
+                features += growth
+        return Branch(layers, BatchNorm(features, **settings))
 
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         """The output of every stage.

@@ -44,6 +44,15 @@ def dense_uniform(in_features: int) -> nnx.initializers.Initializer:
     return uniform
 
 
+def fan_in_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
+    """A kernel uniform within +-1/sqrt(fan_in), as PyTorch starts convolutions.
+
+    fan_in is what one output sums over, all axes of `shape` but the last. The arguments are those
+    of `convolution_kernel`.
+    """
+    return dense_uniform(math.prod(shape[:-1]))(key, shape, dtype)
+
+
 def initialize(build: Callable[[nnx.Rngs], M], seed: int | jax.Array) -> M:
     """Builds a network whose layers share one random draw of each kind; call it under `jax.jit`.
 

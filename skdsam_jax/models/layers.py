@@ -2,12 +2,10 @@
 
 Thin subclasses of Flax's layers that fix padding, initialisation and precision.
 
-Every module takes `dtype`, in which it computes, `param_dtype`, in which its parameters are kept,
-and `rngs`, whose `params` stream initialises them. What needs precision is computed in at least
-float32 whatever `dtype` is: batch normalisation, pooling, and all that follows the pooling.
+Every module takes the keywords of `Settings`, which says what is computed in which precision.
 """
 
-from typing import Any
+from typing import Any, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +14,7 @@ from jax.typing import DTypeLike
 
 from skdsam_jax.models.initialization import convolution_kernel, dense_uniform
 from skdsam_jax.models.operations import convolution, depthwise_convolution
+from skdsam_jax.models.settings import Settings
 
 
 def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
@@ -32,7 +31,7 @@ class Conv(nnx.Conv):
     """A square convolution without bias, padded alike on all sides.
 
     "SAME" would pad a strided convolution on the right and bottom only. Weights start as
-    `initialization.convolution_kernel` says.
+    `initialization.convolution_kernel` says, unless another `kernel_init` is given.
 
     Attributes:
       kernel: [kernel_size, kernel_size, in_features / groups, out_features].
@@ -47,6 +46,7 @@ class Conv(nnx.Conv):
         stride: int = 1,
         padding: int | None = None,
         groups: int = 1,
+        kernel_init: nnx.Initializer = convolution_kernel,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -61,7 +61,7 @@ class Conv(nnx.Conv):
             padding=((padding, padding), (padding, padding)),
             feature_group_count=groups,
             use_bias=False,
-            kernel_init=convolution_kernel,
+            kernel_init=kernel_init,
             conv_general_dilated=convolution,
             dtype=dtype,
             param_dtype=param_dtype,
@@ -81,11 +81,12 @@ class DepthwiseConv(nnx.Module):
         features: int,
         *,
         stride: int = 1,
+        kernel_init: nnx.Initializer = convolution_kernel,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        self.kernel = nnx.Param(convolution_kernel(rngs.params(), (3, 3, 1, features), param_dtype))
+        self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, 1, features), param_dtype))
         self.stride = stride
         self.dtype = dtype
 
@@ -155,9 +156,10 @@ class ConvNorm(nnx.Module):
         stride: int = 1,
         padding: int | None = None,
         groups: int = 1,
-        **settings: Any,
+        kernel_init: nnx.Initializer = convolution_kernel,
+        **settings: Unpack[Settings],
     ) -> None:
-        """Takes what `Conv` takes; `settings` are its `dtype`, `param_dtype` and `rngs`."""
+        """Takes what `Conv` takes."""
         self.conv = Conv(
             in_features,
             out_features,
@@ -165,6 +167,7 @@ class ConvNorm(nnx.Module):
             stride=stride,
             padding=padding,
             groups=groups,
+            kernel_init=kernel_init,
             **settings,
         )
         self.norm = BatchNorm(out_features, **settings)
@@ -181,7 +184,7 @@ class Dense(nnx.Linear):
 
     Attributes:
       kernel: [in_features, out_features].
-      bias: [out_features].
+      bias: [out_features], or None without `use_bias`.
     """
 
     def __init__(
@@ -189,6 +192,7 @@ class Dense(nnx.Linear):
         in_features: int,
         out_features: int,
         *,
+        use_bias: bool = True,
         dtype: DTypeLike = jnp.float32,
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
@@ -196,6 +200,7 @@ class Dense(nnx.Linear):
         super().__init__(
             in_features,
             out_features,
+            use_bias=use_bias,
             kernel_init=dense_uniform(in_features),
             bias_init=dense_uniform(in_features),
             dtype=at_least_float32(dtype),

@@ -1,5 +1,8 @@
 """Array operations whose usual forms are slow on a CPU, forward or backward.
 
+What is computed depends on the platform that a program is lowered for, not on the machine that
+traces it: both forms are traced, and lowering keeps one, so that no compiler sees a conditional.
+
 `depthwise_convolution` and `double` define their own gradient, so they can be differentiated in
 reverse mode only.
 """
@@ -17,13 +20,14 @@ from jax import lax
 _BLOCK_FEATURES = 64
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def depthwise_convolution(images: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Convolves every feature with a 3x3 kernel of its own, padding one pixel of zeros.
 
         y[b, r, c, f] = sum_{i, j} kernel[i, j, 0, f] x[b, stride r + i - 1, stride c + j - 1, f]
 
-    The form is chosen when the function is traced: nine shifted products on a CPU, where they are
-    20 to 50 times faster than the grouped convolution that other devices get.
+    On a CPU it is nine shifted products, which are 20 to 50 times faster there than the grouped
+    convolution that other platforms get.
 
     Args:
       images: [batch, height, width, features].
@@ -33,27 +37,7 @@ def depthwise_convolution(images: jax.Array, kernel: jax.Array, stride: int = 1)
     Returns:
       [batch, ceil(height / stride), ceil(width / stride), features], the dtype of `images`.
     """
-    if jax.default_backend() == "cpu":
-        return shifted_depthwise_convolution(images, kernel, stride)
-    return grouped_depthwise_convolution(images, kernel, stride)
-
-
-def grouped_depthwise_convolution(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`depthwise_convolution` as a convolution with as many groups as there are features."""
-    return lax.conv_general_dilated(
-        images,
-        kernel.astype(images.dtype),
-        window_strides=(stride, stride),
-        padding=((1, 1), (1, 1)),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        feature_group_count=images.shape[-1],
-    )
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def shifted_depthwise_convolution(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """`depthwise_convolution` as nine shifted products, summed in at least float32."""
-    return _sum_of_products(images, kernel, stride)
+    return _depthwise_forward(images, kernel, stride)[0]
 
 
 def double(images: jax.Array) -> jax.Array:
@@ -84,10 +68,10 @@ def convolution(
 ) -> jax.Array:
     """`lax.conv_general_dilated` of NHWC images with an HWIO kernel, in any number of groups.
 
-    The form is chosen when the function is traced. On a CPU, where the gradient of a grouped
-    convolution takes 10 to 100 times as long, neighbouring groups share an ordinary convolution of
-    up to 64 features whose kernel is zero between groups; and the pixels that a 1x1 kernel skips
-    are left out before, so that its gradients do not multiply zeros.
+    On a CPU, where the gradient of a grouped convolution takes 10 to 100 times as long,
+    neighbouring groups share an ordinary convolution of up to 64 features whose kernel is zero
+    between groups; and the pixels that a 1x1 kernel skips are left out before, so that its
+    gradients do not multiply zeros.
 
     Args:
       images: [batch, height, width, features].
@@ -100,44 +84,85 @@ def convolution(
     Returns:
       [batch, height, width, out_features].
     """
-    on_cpu = jax.default_backend() == "cpu"
-    if on_cpu and kernel.shape[:2] == (1, 1) and not np.any(padding):
+    convolve = functools.partial(
+        _convolution_on_cpu,
+        window_strides=window_strides,
+        padding=padding,
+        groups=feature_group_count,
+        **settings,
+    )
+    strided_pointwise = _is_pointwise(kernel, padding) and max(window_strides) > 1
+    if feature_group_count == 1 and not strided_pointwise:
+        # The same everywhere, so there is nothing to trace twice.
+        return convolve(images, kernel)
+    return lax.platform_dependent(
+        images,
+        kernel,
+        cpu=convolve,
+        default=functools.partial(
+            lax.conv_general_dilated,
+            window_strides=window_strides,
+            padding=padding,
+            feature_group_count=feature_group_count,
+            **settings,
+        ),
+    )
+
+
+def _convolution_on_cpu(
+    images: jax.Array,
+    kernel: jax.Array,
+    *,
+    window_strides: tuple[int, ...],
+    padding: Any,
+    groups: int,
+    **settings: Any,
+) -> jax.Array:
+    if _is_pointwise(kernel, padding):
         rows, columns = window_strides
         images, window_strides = images[:, ::rows, ::columns], (1, 1)
     convolve = functools.partial(
         lax.conv_general_dilated, window_strides=window_strides, padding=padding, **settings
     )
-    if feature_group_count == 1 or not on_cpu:
-        return convolve(images, kernel, feature_group_count=feature_group_count)
+    if groups == 1:
+        return convolve(images, kernel, feature_group_count=1)
     depth = kernel.shape[2]
     shared = max(
         n
-        for n in range(1, feature_group_count + 1)
-        if feature_group_count % n == 0 and (n == 1 or n * depth <= _BLOCK_FEATURES)
+        for n in range(1, groups + 1)
+        if groups % n == 0 and (n == 1 or n * depth <= _BLOCK_FEATURES)
     )
-    blocks = feature_group_count // shared
-    parts = zip(jnp.split(images, blocks, -1), jnp.split(kernel, blocks, -1), strict=True)
+    parts = zip(
+        *(jnp.split(array, groups // shared, -1) for array in (images, kernel)), strict=True
+    )
     return jnp.concatenate([convolve(x, _block_diagonal(k, shared)) for x, k in parts], -1)
 
 
-def max_pool(images: jax.Array) -> jax.Array:
+def _is_pointwise(kernel: jax.Array, padding: Any) -> bool:
+    """Whether the kernel is 1x1 and nothing is padded."""
+    return kernel.shape[:2] == (1, 1) and not np.any(padding)
+
+
+def max_pool(images: jax.Array, *, before: tuple[int, int] = (1, 1)) -> jax.Array:
     """The maximum over windows of 3x3 pixels, every second one, beyond the border nothing.
 
-        y[b, r, c, f] = max_{i, j} x[b, 2 r + i - 1, 2 c + j - 1, f]
+        y[b, r, c, f] = max_{i, j} x[b, 2 r + i - before[0], 2 c + j - before[1], f]
 
     On a CPU it is the maximum of nine shifted maps, whose gradient takes a sixth of the time of a
     window's and is shared by equal maxima.
 
     Args:
       images: [batch, height, width, features].
+      before: pixels of the first window that lie beyond the border, 0 or 1 along each axis.
 
     Returns:
       [batch, ceil(height / 2), ceil(width / 2), features].
     """
-    if jax.default_backend() == "cpu":
-        shifted = _shifted(images, 2, border=-jnp.inf)
-        return functools.reduce(jnp.maximum, shifted).astype(images.dtype)
-    return nnx.max_pool(images, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    return lax.platform_dependent(
+        images,
+        cpu=functools.partial(_shifted_max_pool, before=before),
+        default=functools.partial(_window_max_pool, before=before),
+    )
 
 
 def relu(features: jax.Array) -> jax.Array:
@@ -160,16 +185,43 @@ def _block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
     return (kernel * diagonal).reshape(height, width, groups * depth, out_features)
 
 
-def _sum_of_products(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _shifted_max_pool(images: jax.Array, *, before: tuple[int, int]) -> jax.Array:
+    shifted = _shifted(images, 2, border=-jnp.inf, before=before)
+    return functools.reduce(jnp.maximum, shifted).astype(images.dtype)
+
+
+def _window_max_pool(images: jax.Array, *, before: tuple[int, int]) -> jax.Array:
+    padding = tuple((first, 2 - first) for first in before)
+    return nnx.max_pool(images, (3, 3), (2, 2), padding)
+
+
+def _grouped_depthwise(images: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+    """A convolution with as many groups as there are features."""
+    return lax.conv_general_dilated(
+        images,
+        kernel.astype(images.dtype),
+        window_strides=(stride, stride),
+        padding=((1, 1), (1, 1)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=images.shape[-1],
+    )
+
+
+def _sum_of_products(images: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
+    """Nine shifted products, added in at least float32."""
     shifted = _shifted(images, stride)
     weights = kernel.reshape(9, -1).astype(shifted[0].dtype)
     return sum(x * weight for x, weight in zip(shifted, weights, strict=True)).astype(images.dtype)
 
 
-def _shifted(images: jax.Array, stride: int, border: float = 0) -> list[jax.Array]:
+def _shifted(
+    images: jax.Array, stride: int, border: float = 0, before: tuple[int, int] = (1, 1)
+) -> list[jax.Array]:
     """The map under each of the nine kernel entries, in at least float32."""
     height, width = images.shape[1:3]
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=border)
+    above, left = before
+    pixels = ((0, 0), (above, 2 - above), (left, 2 - left), (0, 0))
+    padded = jnp.pad(images, pixels, constant_values=border)
     padded = padded.astype(jnp.promote_types(images.dtype, jnp.float32))
     return [
         padded[:, row : row + height : stride, column : column + width : stride]
@@ -178,19 +230,12 @@ def _shifted(images: jax.Array, stride: int, border: float = 0) -> list[jax.Arra
     ]
 
 
-def _shifted_forward(
-    images: jax.Array, kernel: jax.Array, stride: int
-) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return _sum_of_products(images, kernel, stride), (images, kernel)
-
-
 def _shifted_backward(
-    stride: int, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+    images: jax.Array, kernel: jax.Array, gradient: jax.Array, *, stride: int
 ) -> tuple[jax.Array, jax.Array]:
-    images, kernel = saved
-    (to_images,) = jax.linear_transpose(lambda x: _sum_of_products(x, kernel, stride), images)(
-        gradient
-    )
+    (to_images,) = jax.linear_transpose(
+        lambda x: _sum_of_products(x, kernel, stride=stride), images
+    )(gradient)
     # JAX's own gradient is nine separate sums, each reading both maps again: 24 ms at 128x16x16x64.
     # One reduction of nine operands reads them once, 4 ms. It adds one by one, which is accurate
     # for a row of pixels and not for all of them, so the rest is left to an ordinary sum.
@@ -201,7 +246,39 @@ def _shifted_backward(
     return to_images, to_kernel.astype(kernel.dtype)
 
 
-shifted_depthwise_convolution.defvjp(_shifted_forward, _shifted_backward)
+def _grouped_backward(
+    images: jax.Array, kernel: jax.Array, gradient: jax.Array, *, stride: int
+) -> tuple[jax.Array, jax.Array]:
+    convolve = functools.partial(_grouped_depthwise, stride=stride)
+    _, pull_back = jax.vjp(convolve, images, kernel)
+    return pull_back(gradient)
+
+
+def _depthwise_forward(
+    images: jax.Array, kernel: jax.Array, stride: int
+) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    result = lax.platform_dependent(
+        images,
+        kernel,
+        cpu=functools.partial(_sum_of_products, stride=stride),
+        default=functools.partial(_grouped_depthwise, stride=stride),
+    )
+    return result, (images, kernel)
+
+
+def _depthwise_backward(
+    stride: int, saved: tuple[jax.Array, jax.Array], gradient: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    # Differentiating the choice itself would give the same; to trace that takes twice as long.
+    return lax.platform_dependent(
+        *saved,
+        gradient,
+        cpu=functools.partial(_shifted_backward, stride=stride),
+        default=functools.partial(_grouped_backward, stride=stride),
+    )
+
+
+depthwise_convolution.defvjp(_depthwise_forward, _depthwise_backward)
 
 
 @jax.custom_vjp

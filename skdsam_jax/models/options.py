@@ -8,7 +8,7 @@ from skdsam_jax.options import option
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """`config.model`; the arguments of `models.create_backbone`."""
+    """`config.model`: what `create_backbone` takes, and the width of `ShallowExits`."""
 
     name: str = option("resnet18", "the backbone, a name of the table in `skdsam_jax.models`")
     width: int | None = option(

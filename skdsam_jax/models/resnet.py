@@ -6,15 +6,15 @@ the small stem they are the usual adaptation to 32x32 pixels (thesis 4.1.4).
 
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
+from skdsam_jax.models.branches import Branch, depths_to_come
 from skdsam_jax.models.layers import ConvNorm
 from skdsam_jax.models.operations import relu
+from skdsam_jax.models.settings import Settings
 from skdsam_jax.models.stems import Stem
 from skdsam_jax.options import ConfigError
 
@@ -30,8 +30,9 @@ class ResidualBlock(nnx.Module):
 
     expansion: ClassVar[int]
 
-    def __init__(self, in_features: int, width: int, *, stride: int = 1, **settings: Any) -> None:
-        """Creates the block; `settings` are `dtype`, `param_dtype` and `rngs`."""
+    def __init__(
+        self, in_features: int, width: int, *, stride: int = 1, **settings: Unpack[Settings]
+    ) -> None:
         self.branch = nnx.List(self.units(in_features, width, stride, settings))
         out_features = self.expansion * width
         self.shortcut = (
@@ -41,7 +42,7 @@ class ResidualBlock(nnx.Module):
         )
 
     def units(
-        self, in_features: int, width: int, stride: int, settings: dict[str, Any]
+        self, in_features: int, width: int, stride: int, settings: Settings
     ) -> list[ConvNorm]:
         """The units of the branch; the last has `expansion * width` features."""
         raise TypeError(f"{type(self).__name__} defines no units")
@@ -63,7 +64,7 @@ class BasicBlock(ResidualBlock):
     expansion = 1
 
     def units(
-        self, in_features: int, width: int, stride: int, settings: dict[str, Any]
+        self, in_features: int, width: int, stride: int, settings: Settings
     ) -> list[ConvNorm]:
         """The units of the branch."""
         return [
@@ -85,7 +86,7 @@ class BottleneckBlock(ResidualBlock):
     group_width: ClassVar[int] = 64
 
     def units(
-        self, in_features: int, width: int, stride: int, settings: dict[str, Any]
+        self, in_features: int, width: int, stride: int, settings: Settings
     ) -> list[ConvNorm]:
         """The units of the branch."""
         if width * self.group_width % 64:
@@ -121,13 +122,13 @@ class ResNet(nnx.Module):
 
     Attributes:
       bottleneck_width: features within a bottleneck head, twice those of the stem.
+      block: the kind of block.
       channels: features of each stage's output.
+      depths: blocks of each stage.
+      widths: that of each stage's blocks.
       reductions: pixels of the input per pixel of each stage, along one side.
       preactivation: False: stages end in a ReLU.
-      head_width_cap: the most features within a head, or None.
     """
-
-    head_width_cap: int | None = None
 
     def __init__(
         self,
@@ -136,9 +137,7 @@ class ResNet(nnx.Module):
         *,
         width: int = 64,
         stem: str = "small",
-        dtype: DTypeLike = jnp.float32,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[Settings],
     ) -> None:
         """Creates the network.
 
@@ -147,30 +146,45 @@ class ResNet(nnx.Module):
           depths: blocks per stage.
           width: filters of the stem; stage s, counted from 0, has blocks 2^s times as wide.
           stem: a name of `stems.STEMS`.
-          dtype: what it computes in.
-          param_dtype: what its parameters are kept in.
-          rngs: initialises its parameters.
+          **settings: see `Settings`.
 
         Raises:
           ConfigError: the width cannot be shared out between a block's groups.
           ValueError: no stem has that name.
         """
-        settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.stem = Stem(width, stem, **settings)
-        widths = [width * 2**stage for stage in range(len(depths))]
+        self.block, self.depths = block, tuple(depths)
+        self.widths = tuple(width * 2**stage for stage in range(len(depths)))
         self.bottleneck_width = 2 * width
-        self.channels = tuple(block.expansion * stage_width for stage_width in widths)
+        self.channels = tuple(block.expansion * stage_width for stage_width in self.widths)
         self.reductions = tuple(self.stem.reduction * 2**stage for stage in range(len(depths)))
         self.preactivation = False
         self.stages = nnx.List()
         in_features = width
-        for stage, (depth, stage_width) in enumerate(zip(depths, widths, strict=True)):
-            blocks = nnx.List()
-            for index in range(depth):
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(block(in_features, stage_width, stride=stride, **settings))
-                in_features = block.expansion * stage_width
-            self.stages.append(blocks)
+        for stage, (depth, stage_width) in enumerate(zip(depths, self.widths, strict=True)):
+            blocks = self._blocks(in_features, stage_width, depth, min(stage, 1) + 1, **settings)
+            self.stages.append(nnx.List(blocks))
+            in_features = self.channels[stage]
+
+    def _blocks(
+        self, in_features: int, width: int, depth: int, stride: int, **settings: Unpack[Settings]
+    ) -> list[ResidualBlock]:
+        """The blocks of a stage, of which the first strides."""
+        first = self.block(in_features, width, stride=stride, **settings)
+        features = self.block.expansion * width
+        return [first, *(self.block(features, width, **settings) for _ in range(depth - 1))]
+
+    def branch(
+        self, stage: int, depths: Sequence[int] | None = None, **settings: Unpack[Settings]
+    ) -> Branch:
+        """A fresh copy of the stages after `stage`; see `Backbone.branch`."""
+        depths = depths_to_come(self.depths, stage, depths)
+        blocks = []
+        for index, depth in enumerate(depths, stage + 1):
+            blocks += self._blocks(
+                self.channels[index - 1], self.widths[index], depth, 2, **settings
+            )
+        return Branch(blocks)
 
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         """The output of every stage.

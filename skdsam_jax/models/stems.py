@@ -1,11 +1,12 @@
 """The first layers of a network, for small images and for those of ImageNet's size."""
 
-from typing import Any
+from typing import Unpack
 
 import jax
 
 from skdsam_jax.models.layers import ConvNorm
 from skdsam_jax.models.operations import max_pool, relu
+from skdsam_jax.models.settings import Settings
 
 STEMS = ("small", "imagenet")
 
@@ -20,13 +21,13 @@ class Stem(ConvNorm):
       reduction: pixels of the input per pixel of the output, along one side.
     """
 
-    def __init__(self, width: int, kind: str, **settings: Any) -> None:
+    def __init__(self, width: int, kind: str, **settings: Unpack[Settings]) -> None:
         """Creates the stem.
 
         Args:
           width: its filters.
           kind: a name of `STEMS`.
-          **settings: `dtype`, `param_dtype` and `rngs`.
+          **settings: see `Settings`.
 
         Raises:
           ValueError: no stem has that name.

@@ -3,15 +3,16 @@
 Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146, without dropout.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.typing import DTypeLike
 
+from skdsam_jax.models.branches import Branch, depths_to_come
 from skdsam_jax.models.layers import BatchNorm, Conv
 from skdsam_jax.models.operations import relu
+from skdsam_jax.models.settings import Settings
 from skdsam_jax.options import ConfigError
 
 
@@ -23,9 +24,8 @@ class PreactivationBlock(nnx.Module):
     """
 
     def __init__(
-        self, in_features: int, out_features: int, *, stride: int = 1, **settings: Any
+        self, in_features: int, out_features: int, *, stride: int = 1, **settings: Unpack[Settings]
     ) -> None:
-        """Creates the block; `settings` are `dtype`, `param_dtype` and `rngs`."""
         self.norms = nnx.List(
             BatchNorm(features, **settings) for features in (in_features, out_features)
         )
@@ -49,18 +49,24 @@ class PreactivationBlock(nnx.Module):
         return self.convs[1](features) + shortcut
 
 
+def _blocks(
+    in_features: int, features: int, depth: int, stride: int, **settings: Unpack[Settings]
+) -> list[PreactivationBlock]:
+    """The blocks of a stage, of which the first strides."""
+    first = PreactivationBlock(in_features, features, stride=stride, **settings)
+    return [first, *(PreactivationBlock(features, features, **settings) for _ in range(depth - 1))]
+
+
 class WideResNet(nnx.Module):
     """A pre-activation residual network of three stages.
 
     Attributes:
       bottleneck_width: features within a bottleneck head, twice those of the first stage.
       channels: features of each stage's output.
+      depths: blocks of each stage.
       reductions: pixels of the input per pixel of each stage, along one side.
       preactivation: True: the first two stages hand on raw sums; BN and ReLU follow the last.
-      head_width_cap: the most features within a head, or None.
     """
-
-    head_width_cap: int | None = None
 
     def __init__(
         self,
@@ -69,9 +75,7 @@ class WideResNet(nnx.Module):
         *,
         width: int = 16,
         stem: str = "small",
-        dtype: DTypeLike = jnp.float32,
-        param_dtype: DTypeLike = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[Settings],
     ) -> None:
         """Creates the network.
 
@@ -80,9 +84,7 @@ class WideResNet(nnx.Module):
           widening: k, the features of the first stage per filter of the stem.
           width: filters of the stem; stage s, counted from 0, has `width * widening * 2^s`.
           stem: "small": one 3x3 convolution.
-          dtype: what it computes in.
-          param_dtype: what its parameters are kept in.
-          rngs: initialises its parameters.
+          **settings: see `Settings`.
 
         Raises:
           ConfigError: the depth is none of 10, 16, 22, ..., or another stem.
@@ -97,8 +99,8 @@ class WideResNet(nnx.Module):
             raise ConfigError(
                 f"config.model.stem: a wide residual network takes small, not {stem!r}"
             )
-        settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.channels = tuple(width * widening * 2**stage for stage in range(3))
+        self.depths = 3 * (blocks_per_stage,)
         self.bottleneck_width = 2 * self.channels[0]
         self.reductions = (1, 2, 4)
         self.preactivation = True
@@ -106,13 +108,21 @@ class WideResNet(nnx.Module):
         self.stages = nnx.List()
         in_features = width
         for stage, features in enumerate(self.channels):
-            blocks = nnx.List()
-            for index in range(blocks_per_stage):
-                stride = 2 if stage > 0 and index == 0 else 1
-                blocks.append(PreactivationBlock(in_features, features, stride=stride, **settings))
-                in_features = features
-            self.stages.append(blocks)
+            stride = 2 if stage > 0 else 1
+            blocks = _blocks(in_features, features, blocks_per_stage, stride, **settings)
+            self.stages.append(nnx.List(blocks))
+            in_features = features
         self.norm = BatchNorm(in_features, **settings)
+
+    def branch(
+        self, stage: int, depths: Sequence[int] | None = None, **settings: Unpack[Settings]
+    ) -> Branch:
+        """A fresh copy of the stages after `stage`; see `Backbone.branch`."""
+        depths = depths_to_come(self.depths, stage, depths)
+        blocks = []
+        for index, depth in enumerate(depths, stage + 1):
+            blocks += _blocks(self.channels[index - 1], self.channels[index], depth, 2, **settings)
+        return Branch(blocks, BatchNorm(self.channels[-1], **settings))
 
     def __call__(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, ...]:
         """The output of every stage.

@@ -1,6 +1,5 @@
 """An experiment compiled for some devices: what the loop calls."""
 
-import dataclasses
 import functools
 import os
 from collections.abc import Iterator
@@ -37,9 +36,9 @@ _STEPS_PER_DISPATCH = 100
 def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
     """The network and loss of an experiment."""
     settings = compute_types(experiment.training) | {"rngs": rngs}
-    model = dataclasses.asdict(experiment.model)
-    cap = model.pop("head_width_cap")
-    backbone = create_backbone(**model, **settings)
+    model = experiment.model
+    backbone = create_backbone(model.name, width=model.width, stem=model.stem, **settings)
+    cap = model.head_width_cap
     return create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
 
 
@@ -51,9 +50,8 @@ def check_model(options: ModelOptions) -> None:
     """
     # Whatever the table names can be built; a DenseNet takes seconds.
     if options.name not in BACKBONES or (options.width, options.stem) != (None, "small"):
-        settings = dataclasses.asdict(options)
-        del settings["head_width_cap"]
-        nnx.eval_shape(lambda: create_backbone(**settings, rngs=nnx.Rngs(0)))
+        settings = {"width": options.width, "stem": options.stem}
+        nnx.eval_shape(lambda: create_backbone(options.name, **settings, rngs=nnx.Rngs(0)))
 
 
 def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:

@@ -97,14 +97,17 @@ def test_sepconv_heads_take_any_size():
 
 
 def test_bottlenecks_obey_the_cap():
-    backbone = families.abstract_backbone("resnet18", head_width_cap=100)
-    exits = families.abstract(lambda rngs: ShallowExits(backbone, 5, head="bottleneck", rngs=rngs))
+    backbone = families.abstract_backbone("resnet18")
+    options = {"head": "bottleneck", "width_cap": 100}
+    exits = families.abstract(lambda rngs: ShallowExits(backbone, 5, **options, rngs=rngs))
     assert {head.units[1].conv.out_features for head in exits.heads} == {100}
 
 
 def test_unknown_head():
     backbone = nnx.eval_shape(lambda: create_backbone("resnet18", rngs=nnx.Rngs(0)))
-    with pytest.raises(ValueError, match="head: takes one of sepconv, bottleneck, not 'cnn'"):
+    with pytest.raises(
+        ValueError, match="head: takes one of sepconv, bottleneck, branch, not 'cnn'"
+    ):
         ShallowExits(backbone, 5, head="cnn", rngs=nnx.Rngs(0))
 
 

@@ -9,10 +9,8 @@ from skdsam_jax.models.operations import (
     convolution,
     depthwise_convolution,
     double,
-    grouped_depthwise_convolution,
     max_pool,
     relu,
-    shifted_depthwise_convolution,
 )
 
 SIZES = [(1, 1), (5, 4), (8, 8), (7, 1)]
@@ -31,18 +29,31 @@ def value_and_gradients(function, cotangent, *arguments):
     return compute(jnp.asarray(cotangent), *arguments)
 
 
-def on_cpu_and_gpu(function, cotangent, *arguments, monkeypatch):
-    """Value and gradients in float64 of the forms that the two get; both run on this machine."""
+def default_form(*arguments, cpu, default):
+    """Stands in for `jax.lax.platform_dependent`: what other platforms compute, on this one."""
+    return default(*arguments)
+
+
+def both_forms(function, cotangent, *arguments, monkeypatch):
+    """Value and gradients in float64 of a CPU's form, and of the one all others get."""
     results = []
     with jax.enable_x64(True):
         arguments = [jnp.asarray(argument) for argument in arguments]
-        for backend in ("cpu", "gpu"):
-            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-            # A new function each time: JAX remembers how it traced an old one.
-            results.append(
-                value_and_gradients(lambda *given: function(*given), cotangent, *arguments)
-            )
+        results.append(value_and_gradients(function, cotangent, *arguments))
+        monkeypatch.setattr(jax.lax, "platform_dependent", default_form)
+        # A new function: JAX remembers how it traced the old one.
+        results.append(value_and_gradients(lambda *given: function(*given), cotangent, *arguments))
     return results
+
+
+def lowered(function, platform, *arguments):
+    """StableHLO of value and gradients for a platform that this machine may not have."""
+
+    def compute(*arguments):
+        value, pull_back = jax.vjp(function, *arguments)
+        return value, *pull_back(jnp.ones_like(value))
+
+    return jax.jit(compute).trace(*arguments).lower(lowering_platforms=(platform,)).as_text()
 
 
 def resized(images):
@@ -52,20 +63,16 @@ def resized(images):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("size", SIZES)
-def test_forms_of_depthwise_convolution_agree(size, stride):
+def test_forms_of_depthwise_convolution_agree(size, stride, monkeypatch):
     images, kernel = random(2, *size, 3), random(3, 3, 1, 3, seed=1)
     expected = numpy_layers.depthwise(images, kernel, stride)
-    cotangent = random(*expected.shape, seed=2)
-    with jax.enable_x64(True):
-        results = [
-            value_and_gradients(
-                lambda x, k, form=form: form(x, k, stride),
-                cotangent,
-                jnp.asarray(images),
-                jnp.asarray(kernel),
-            )
-            for form in (shifted_depthwise_convolution, grouped_depthwise_convolution)
-        ]
+    results = both_forms(
+        lambda x, k: depthwise_convolution(x, k, stride),
+        random(*expected.shape, seed=2),
+        images,
+        kernel,
+        monkeypatch=monkeypatch,
+    )
     np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
     for shifted, grouped in zip(*results, strict=True):
         assert shifted.dtype == grouped.dtype == np.float64
@@ -79,7 +86,7 @@ def test_shifted_products_are_summed_in_float32(stride):
     expected = numpy_layers.depthwise(np.asarray(images, np.float64), kernel, stride)
     ones = np.ones(expected.shape)
     value, to_images, to_kernel = value_and_gradients(
-        lambda x, k: shifted_depthwise_convolution(x, k, stride), ones, images, kernel
+        lambda x, k: depthwise_convolution(x, k, stride), ones, images, kernel
     )
     assert (value.dtype, to_images.dtype, to_kernel.dtype) == ("bfloat16", "bfloat16", "float32")
     # Only the result is rounded to bfloat16's 8 bits.
@@ -89,15 +96,6 @@ def test_shifted_products_are_summed_in_float32(stride):
         for column in range(3):
             seen = padded[:, row : row + 16 : stride, column : column + 16 : stride]
             np.testing.assert_allclose(to_kernel[row, column, 0], seen.sum((0, 1, 2)), rtol=1e-6)
-
-
-@pytest.mark.parametrize(("backend", "convolves"), [("cpu", False), ("gpu", True), ("tpu", True)])
-def test_form_follows_the_backend(backend, convolves, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    images, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2))
-    # A new function each time: JAX remembers how it traced an old one.
-    jaxpr = jax.make_jaxpr(lambda *arguments: depthwise_convolution(*arguments))(images, kernel)
-    assert ("conv_general_dilated" in str(jaxpr)) == convolves
 
 
 def convolve(images, kernel, groups, stride=1):
@@ -121,7 +119,7 @@ def test_forms_of_grouped_convolution_agree(groups, depth, out_features, stride,
     images, kernel = random(2, 4, 3, groups * depth), random(3, 3, depth, out_features, seed=1)
     expected = numpy_layers.convolution(images, kernel, stride, 1, groups)
     cotangent = random(*expected.shape, seed=2)
-    results = on_cpu_and_gpu(
+    results = both_forms(
         lambda x, k: convolve(x, k, groups, stride),
         cotangent,
         images,
@@ -139,13 +137,9 @@ def test_a_strided_pointwise_convolution_reads_only_what_it_needs(size, monkeypa
     images, kernel = random(2, *size, 3), random(1, 1, 3, 4, seed=1)
     expected = np.einsum("bhwi,io->bhwo", images[:, ::2, ::2], kernel[0, 0])
     cotangent = random(*expected.shape, seed=2)
-    results = on_cpu_and_gpu(
+    results = both_forms(
         lambda x, k: convolve(x, k, 1, 2), cotangent, images, kernel, monkeypatch=monkeypatch
     )
-    for backend in ("cpu", "gpu"):
-        monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-        jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 1, 2))(images, kernel))
-        assert ("window_strides=(1, 1)" in jaxpr) == (backend == "cpu")
     np.testing.assert_allclose(results[0][0], expected, atol=1e-12)
     for sliced, strided in zip(*results, strict=True):
         np.testing.assert_allclose(sliced, strided, atol=1e-12)
@@ -184,17 +178,61 @@ def test_transpositions_for_filter_gradients_repeat_no_arithmetic():
 )
 def test_blocks_of_groups_on_a_cpu(groups, depth, blocks):
     images, kernel = jnp.ones((1, 4, 4, groups * depth)), jnp.ones((3, 3, depth, groups * depth))
-    jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, groups))(images, kernel))
-    assert jaxpr.count("conv_general_dilated[") == blocks
-    assert jaxpr.count("feature_group_count=1\n") == blocks
+    program = jax.jit(lambda x, k: convolve(x, k, groups)).lower(images, kernel).as_text()
+    assert program.count("stablehlo.convolution(") == blocks
+    assert program.count("feature_group_count = 1 ") == blocks
 
 
-@pytest.mark.parametrize("backend", ["gpu", "tpu"])
-def test_grouped_convolution_stays_one_elsewhere(backend, monkeypatch):
-    monkeypatch.setattr(jax, "default_backend", lambda: backend)
-    images, kernel = jnp.ones((1, 4, 4, 8)), jnp.ones((3, 3, 2, 8))
-    jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 4))(images, kernel))
-    assert jaxpr.count("conv_general_dilated[") == jaxpr.count("feature_group_count=4\n") == 1
+def chosen(platform, operation):
+    """Whether a program has the form of an operation that a platform should get."""
+    images = jnp.ones((1, 4, 4, 8))
+    pairs = {
+        "depthwise": (lambda x, k: depthwise_convolution(x, k, 2), (3, 3, 1, 8)),
+        "grouped": (lambda x, k: convolve(x, k, 4), (3, 3, 2, 8)),
+        "pointwise": (lambda x, k: convolve(x, k, 1, 2), (1, 1, 8, 8)),
+    }
+    if operation == "max_pool":
+        program = lowered(max_pool, platform, images)
+        return "stablehlo.select_and_scatter" in program and "stablehlo.reduce_window" in program
+    function, shape = pairs[operation]
+    program = lowered(function, platform, images, jnp.ones(shape))
+    lines = [line for line in program.splitlines() if "stablehlo.convolution(" in line]
+    if operation == "pointwise":
+        # Strided forward, dilated backward; on a CPU neither.
+        return sum("stride = [2, 2]" in line or "dilate = [2, 2]" in line for line in lines) == 3
+    # Forward and towards the images it has groups of features, towards the kernel of the batch.
+    groups = {"depthwise": 8, "grouped": 4}[operation]
+    shared = [f"{kind}_group_count = {groups} " for kind in ("feature", "batch")]
+    return [sum(text in line for line in lines) for text in shared] == [2, 1]
+
+
+@pytest.mark.parametrize("operation", ["depthwise", "grouped", "pointwise", "max_pool"])
+def test_form_follows_the_platform_that_is_lowered_for(operation):
+    assert not chosen("cpu", operation)
+    assert chosen("cuda", operation)
+    assert chosen("tpu", operation)
+
+
+def test_no_choice_is_left_in_a_compiled_program():
+    """XLA's gradients of convolutions within a conditional are many times slower on a CPU."""
+
+    def loss(images, depthwise, grouped, pointwise):
+        images = depthwise_convolution(images, depthwise, 1)
+        images = convolve(images, grouped, 4)
+        return (convolve(max_pool(images), pointwise, 1, 2) ** 2).sum()
+
+    shapes = (1, 16, 16, 8), (3, 3, 1, 8), (3, 3, 2, 8), (1, 1, 8, 8)
+    gradient = jax.jit(jax.grad(loss, (0, 1, 2, 3)))
+    program = gradient.lower(*(jnp.ones(shape) for shape in shapes)).compile().as_text()
+    assert " convolution(" in program
+    assert " conditional(" not in program
+
+
+def test_what_all_platforms_share_is_traced_once():
+    images, kernel = jnp.ones((1, 4, 4, 8)), jnp.ones((3, 3, 8, 8))
+    jaxpr = str(jax.make_jaxpr(lambda x, k: convolve(x, k, 1, 2))(images, kernel))
+    assert jaxpr.count("conv_general_dilated[") == 1
+    assert "platform_index" not in jaxpr
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -203,13 +241,7 @@ def test_forms_of_max_pool_agree(size, monkeypatch):
     images = random(2, *size, 3) - 10
     expected = numpy_layers.max_pool(images)
     cotangent = random(*expected.shape, seed=1)
-    results = []
-    with jax.enable_x64(True):
-        for backend in ("cpu", "gpu"):
-            monkeypatch.setattr(jax, "default_backend", lambda backend=backend: backend)
-            results.append(
-                value_and_gradients(lambda x: max_pool(x), cotangent, jnp.asarray(images))
-            )
+    results = both_forms(max_pool, cotangent, images, monkeypatch=monkeypatch)
     np.testing.assert_array_equal(results[0][0], expected)
     for shifted, window in zip(*results, strict=True):
         np.testing.assert_array_equal(shifted, window)
@@ -228,7 +260,7 @@ def test_depthwise_gradients_of_a_sharded_batch():
     images = jnp.asarray(random(16, 6, 6, 4), jnp.float32)
     kernel = jnp.asarray(random(3, 3, 1, 4, seed=1), jnp.float32)
     gradients = jax.jit(
-        jax.grad(lambda x, k: jnp.sin(shifted_depthwise_convolution(x, k, 2)).sum(), (0, 1))
+        jax.grad(lambda x, k: jnp.sin(depthwise_convolution(x, k, 2)).sum(), (0, 1))
     )
     for sharded, whole in zip(
         gradients(jax.device_put(images, sharding), kernel), gradients(images, kernel), strict=True

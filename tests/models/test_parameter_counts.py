@@ -68,8 +68,8 @@ def count_classifier(name: str, classes: int = CLASSES, **options: object) -> in
     return count(abstract(lambda rngs: Classifier(backbone, classes, rngs=rngs)))
 
 
-def build_exits(name: str, cap: int | None = None, **options: object) -> ShallowExits:
-    backbone = abstract_backbone(name, **({} if cap is None else {"head_width_cap": cap}))
+def build_exits(name: str, **options: object) -> ShallowExits:
+    backbone = abstract_backbone(name)
     return abstract(lambda rngs: ShallowExits(backbone, CLASSES, **options, rngs=rngs))
 
 
@@ -159,7 +159,7 @@ def test_documented_caps():
     assert set(rows) == {"None", "512", "256", "128"}
     for cap, numbers in rows.items():
         cap = None if cap == "None" else int(cap)
-        assert numbers == [count(build_exits("densenet121", cap=cap))]
+        assert numbers == [count(build_exits("densenet121", width_cap=cap))]
 
 
 def test_nothing_is_allocated():

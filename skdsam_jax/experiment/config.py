@@ -35,7 +35,8 @@ _SECTIONS: dict[str, type] = {
 }
 
 # Fields that cannot change the numbers: a run may be resumed with other values.
-_FREE_FIELDS = ("data.data_dir", "data.workers", "evaluation.batch_size", "checkpoint.", "logging.")
+_FREE_FIELDS = ("data.data_dir", "data.workers", "evaluation.batch_size", "method.teacher")
+_FREE_SECTIONS = ("checkpoint.", "logging.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +121,11 @@ def decisive_fields(values: Mapping[str, Any]) -> dict[str, Any]:
       Such as {"seed": 0, "training.epochs": 250}; tuples are lists.
     """
     fields = _flatten(values)
-    return {name: value for name, value in fields if not name.startswith(_FREE_FIELDS)}
+    return {
+        name: value
+        for name, value in fields
+        if name not in _FREE_FIELDS and not name.startswith(_FREE_SECTIONS)
+    }
 
 
 def describe_fields() -> Iterable[str]:

@@ -12,6 +12,7 @@ from skdsam_jax.methods.bake import Bake
 from skdsam_jax.methods.base import (
     ExitOutputs,
     Frozen,
+    ImageSet,
     Memory,
     Method,
     MethodOptions,
@@ -22,13 +23,22 @@ from skdsam_jax.methods.byot import Byot
 from skdsam_jax.methods.cross_entropy import CrossEntropy
 from skdsam_jax.methods.cs_kd import CsKd
 from skdsam_jax.methods.ddgsd import Ddgsd
+from skdsam_jax.methods.dks import Dks
 from skdsam_jax.methods.dlb import Dlb
+from skdsam_jax.methods.frskd import Frskd
+from skdsam_jax.methods.knowledge_distillation import KnowledgeDistillation
 from skdsam_jax.methods.label_augmentation import SkdsamSla, SlaSd
 from skdsam_jax.methods.label_smoothing import LabelSmoothing
+from skdsam_jax.methods.lightskd import LightSkd
+from skdsam_jax.methods.mixskd import MixSkd
+from skdsam_jax.methods.msd import Msd
+from skdsam_jax.methods.okddip import Okddip
 from skdsam_jax.methods.pd_byot import PdByot
 from skdsam_jax.methods.ps_kd import PsKd
+from skdsam_jax.methods.sad import Sad
 from skdsam_jax.methods.skdsam import Skdsam
 from skdsam_jax.methods.tf_kd import TfKd
+from skdsam_jax.methods.uskd import Uskd
 from skdsam_jax.methods.zipf import Zipf
 from skdsam_jax.options import ConfigError, known
 
@@ -38,14 +48,23 @@ METHODS: dict[str, type[Method]] = {
     "cross_entropy": CrossEntropy,
     "cs_kd": CsKd,
     "ddgsd": Ddgsd,
+    "dks": Dks,
     "dlb": Dlb,
+    "frskd": Frskd,
+    "knowledge_distillation": KnowledgeDistillation,
     "label_smoothing": LabelSmoothing,
+    "lightskd": LightSkd,
+    "mixskd": MixSkd,
+    "msd": Msd,
+    "okddip": Okddip,
     "pd_byot": PdByot,
     "ps_kd": PsKd,
+    "sad": Sad,
     "skdsam": Skdsam,
     "skdsam_sla": SkdsamSla,
     "sla_sd": SlaSd,
     "tf_kd": TfKd,
+    "uskd": Uskd,
     "zipf": Zipf,
 }
 
@@ -57,6 +76,7 @@ __all__ = [
     "METHODS",
     "ExitOutputs",
     "Frozen",
+    "ImageSet",
     "Memory",
     "Method",
     "MethodOptions",

@@ -56,6 +56,24 @@ class TrainingSet(NamedTuple):
     batch_size: int
 
 
+class ImageSet(NamedTuple):
+    """What a method may know of the images that it is trained on.
+
+    Attributes:
+      name: of the set.
+      class_names: in the order of the labels.
+      shape: height, width and channels of what the network is given.
+      mean: per channel, of pixels scaled to [0, 1]; images are normalised with it.
+      std: per channel, of pixels scaled to [0, 1].
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
 def named(name: str) -> Any:
     """The field `name` of a method's options."""
     return option(name, "the method, a name of the table in `skdsam_jax.methods`")
@@ -121,7 +139,7 @@ class Method(nnx.Module):
         settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.options = self.Options() if options is None else options
         self.classifier = Classifier(backbone, num_classes, **settings)
-        exits = self.shallow_exits(self.options)
+        exits = self.shallow_exits(self.options, len(backbone.channels))
         self.exits = (
             None
             if exits is None
@@ -129,8 +147,8 @@ class Method(nnx.Module):
         )
 
     @classmethod
-    def shallow_exits(cls, options: MethodOptions) -> Mapping[str, Any] | None:
-        """Which exits hang on the stages, as arguments of `ShallowExits`; None: no exits."""
+    def shallow_exits(cls, options: MethodOptions, stages: int) -> Mapping[str, Any] | None:
+        """Which exits hang on `stages` stages, as arguments of `ShallowExits`; None: no exits."""
         return None
 
     @classmethod
@@ -153,14 +171,14 @@ class Method(nnx.Module):
         return options
 
     @classmethod
-    def frozen(cls, options: MethodOptions, class_names: tuple[str, ...]) -> Frozen:
+    def frozen(cls, options: MethodOptions, images: ImageSet) -> Frozen:
         """Networks that the loss reads and nothing changes: arguments of the training step.
 
         Their parameters are not trained, decayed, counted or checkpointed.
 
         Args:
           options: resolved.
-          class_names: of the set that is trained on, in the order of its labels.
+          images: what is trained on.
 
         Raises:
           ConfigError: they cannot serve this set.

@@ -30,7 +30,7 @@ class Byot(Method):
     loss_function = staticmethod(losses.byot_loss)
 
     @classmethod
-    def shallow_exits(cls, options: ByotOptions) -> Mapping[str, Any]:
+    def shallow_exits(cls, options: ByotOptions, stages: int) -> Mapping[str, Any]:
         """A head of the chosen kind on every shallow stage."""
         return {"head": options.head}
 

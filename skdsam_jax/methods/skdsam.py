@@ -69,7 +69,7 @@ class Skdsam(Method):
         )
 
     @classmethod
-    def shallow_exits(cls, options: SkdsamOptions) -> Mapping[str, Any]:
+    def shallow_exits(cls, options: SkdsamOptions, stages: int) -> Mapping[str, Any]:
         """A chain of separable convolutions on every shallow stage, behind an attention link."""
         return {"head": "sepconv", "links": options.attention_links}
 

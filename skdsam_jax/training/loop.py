@@ -1,5 +1,6 @@
 """The training loop: reads top to bottom, from an experiment to its summary."""
 
+import dataclasses
 import os
 import sys
 import time
@@ -12,6 +13,7 @@ from skdsam_jax.data import Dataset, load_dataset
 from skdsam_jax.evaluation.metrics import summarize_training
 from skdsam_jax.experiment import config
 from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.methods import find_method
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.interruption import InterruptedRunError, Interruption
@@ -58,6 +60,8 @@ def train(
       InterruptedRunError: SIGTERM or Ctrl-C came; the state is saved.
     """
     # Everything that can be wrong is looked at before the first file is written.
+    method = find_method(experiment.method.name)
+    experiment = dataclasses.replace(experiment, method=method.resolve(experiment.method))
     folder = Workdir(workdir)
     folder.check(experiment)
     mesh = data_mesh(devices)

@@ -22,7 +22,15 @@ from skdsam_jax.data.pipelines.resident import Resident, evaluation_batch, train
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.experiment.run_options import TrainingOptions
-from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet, create_method, find_method
+from skdsam_jax.methods import (
+    Frozen,
+    ImageSet,
+    Memory,
+    Method,
+    TrainingSet,
+    create_method,
+    find_method,
+)
 from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.options import ConfigError
@@ -116,7 +124,10 @@ class Trainer:
         self.parameter_count = sum(
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
         )
-        frozen = method.frozen(experiment.method, dataset.class_names)
+        images = ImageSet(
+            dataset.name, dataset.class_names, dataset.image_shape, dataset.mean, dataset.std
+        )
+        frozen = method.frozen(experiment.method, images)
         self._frozen = jax.device_put(frozen, self._replicated)
 
         # 2. The batches.

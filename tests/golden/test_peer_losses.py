@@ -1,10 +1,12 @@
-"""The peers' losses against the golden files, as `check.py` compares them; and `check.py` itself."""
+"""The peers' losses against the golden files, as `check.py` compares them."""
 
 import pathlib
 
 import check
 import jax
+import numpy as np
 import pytest
+from comparison import Comparison
 
 FOLDER = pathlib.Path(__file__).parent
 ENTRIES = {

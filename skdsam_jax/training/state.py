@@ -1,16 +1,14 @@
 """The state a step turns into the next, and how it lies on the devices."""
 
 import dataclasses
-import hashlib
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from skdsam_jax.experiment.run_options import TrainingOptions
 from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.trained.checkpoint_files import digest as digest
 
 
 @jax.tree_util.register_dataclass
@@ -74,22 +72,3 @@ def initial_state(
     """The state before the first step; call it under `jax.jit`."""
     params, model_state = network.init(seed)
     return TrainState(jnp.zeros((), jnp.int32), params, model_state, optimizer.init(params))
-
-
-def digest(*trees: Any) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all arrays of `trees`, in name order.
-
-    Args:
-      *trees: pytrees of arrays; the order of the arguments counts.
-
-    Returns:
-      64 hexadecimal digits.
-    """
-    sha = hashlib.sha256()
-    for tree in trees:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        for name, leaf in sorted((jax.tree_util.keystr(path), leaf) for path, leaf in leaves):
-            array = np.asarray(leaf)
-            sha.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import skdsam_jax
 from skdsam_jax.data import DataOptions, load_dataset
 from skdsam_jax.trained.checkpoint_files import digest
 
@@ -55,10 +54,11 @@ def test_plain_orbax_reads_what_the_run_ended_with(undisturbed, capsys):
     assert capsys.readouterr().out == "16 (32, 10)\n"
 
 
-def test_training_from_python(runs, monkeypatch):
+@pytest.mark.usefixtures("runs")
+def test_training_from_python(monkeypatch):
     """Its config and folder, without the training, which takes minutes at full width."""
     given = []
-    monkeypatch.setattr(skdsam_jax.training, "train", lambda *arguments: given.append(arguments))
+    monkeypatch.setattr("skdsam_jax.training.train", lambda *arguments: given.append(arguments))
     _run("README.md", "skdsam_jax.train(")
     ((config, workdir),) = given
     assert config.training.epochs == 2

@@ -42,7 +42,8 @@ def digest(*trees: Any) -> str:
         for name, leaf in sorted((jax.tree_util.keystr(path), leaf) for path, leaf in leaves):
             array = np.asarray(leaf)
             sha.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            sha.update(np.ascontiguousarray(array).data)
+            # As bytes, because NumPy hands out no buffer of bfloat16.
+            sha.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return sha.hexdigest()
 
 

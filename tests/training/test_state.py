@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from skdsam_jax.experiment.run_options import TrainingOptions
-from skdsam_jax.training.state import create_optimizer, data_mesh, digest, learning_rate_schedule
+from skdsam_jax.trained.checkpoint_files import digest
+from skdsam_jax.training.state import create_optimizer, data_mesh, learning_rate_schedule
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def load(
         step=int(state["step"]),
         params=jax.device_put(params),
         model_state=jax.device_put(model_state),
-        params_digest=digest(params, model_state),
+        params_digest=digest(params, model_state, state.get("memory", {})),
         dtype=jnp.dtype(_default_dtype() if dtype is None else dtype),
     )
 

@@ -32,7 +32,8 @@ class Trained:
       params: trainable variables of the whole method, nested dicts; `params["classifier"]` is the
         network at inference.
       model_state: the method's other variables, such as running averages.
-      params_digest: SHA-256 of `params` and `model_state`, as in `summary.json`.
+      params_digest: SHA-256 of `params`, `model_state` and what the method remembers, as in
+        `summary.json`.
       dtype: what it computes in.
     """
 

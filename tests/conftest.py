@@ -13,12 +13,22 @@ from skdsam_jax import runtime
 
 runtime.configure()
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 # Grain reads absl flags, which only `app.run` parses.
 flags.FLAGS.mark_as_parsed()
+
+# Examples are the same each time, and none is too slow.
+hypothesis.settings.register_profile(
+    "reproducible",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("reproducible")
 
 TESTS = pathlib.Path(__file__).parent
 # Files that take longest begin first, so that no process is left with one of them at the end.

@@ -82,7 +82,7 @@ def wrong_settings(draw):
     return f"method.{draw(st.sampled_from(sorted(foreign - own - {'head'})))}", 0.5
 
 
-@hypothesis.settings(max_examples=400, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=400)
 @hypothesis.given(setting=wrong_settings())
 def test_a_config_that_cannot_be_is_refused_in_one_line(setting):
     path, value = setting
@@ -98,9 +98,10 @@ def test_a_config_that_cannot_be_is_refused_in_one_line(setting):
 
 @hypothesis.settings(
     max_examples=300,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
 )
 @hypothesis.given(setting=wrong_settings())
 @pytest.mark.filterwarnings("ignore:.*load_module.*:DeprecationWarning")  # ml_collections' loader

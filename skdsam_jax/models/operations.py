@@ -162,7 +162,7 @@ def _block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
 
 def _sum_of_products(images: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     shifted = _shifted(images, stride)
-    weights = kernel.reshape(9, -1).astype(shifted[0].dtype)
+    weights = kernel.reshape(9, 1, 1, 1, -1).astype(shifted[0].dtype)
     return sum(x * weight for x, weight in zip(shifted, weights, strict=True)).astype(images.dtype)
 
 

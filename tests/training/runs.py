@@ -7,6 +7,8 @@ import socket
 import subprocess
 import sys
 
+from patience import HANGING
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 # Compilation takes most of a small run's time. Tests that give no other numbers run one program,
@@ -19,9 +21,6 @@ SMALL = (
     "--config.training.batch_size=16",
     "--config.training.epochs=4",
 )
-
-# Seconds after which a process hangs for certain, however slow the machine.
-HANGING = 3600
 
 
 class Run:

@@ -7,9 +7,10 @@ import pytest
 from runs import Run, start_two
 
 # The smallest of all, and many steps, each of which is saved.
+EPOCHS, STEPS = 20, 80
 LONGER = (
     "--config.method.name=cross_entropy",
-    "--config.training.epochs=20",
+    f"--config.training.epochs={EPOCHS}",
     "--config.checkpoint.every_minutes=0",
 )
 DIVERGING = ("--config.method.name=cross_entropy", "--config.training.learning_rate=1e30")
@@ -19,41 +20,38 @@ def _epochs(run):
     return [line["epoch"] for line in run.metrics]
 
 
+def _saved(run):
+    """The newest step on disk, finished or not."""
+    names = (path.name for path in run.workdir.glob("checkpoints/*"))
+    return max((int(name) for name in names if name.isdigit()), default=0)
+
+
 @pytest.fixture(scope="module")
 def longer(tmp_path_factory):
-    """A run that nothing stopped, and the seconds from its first line to its end."""
+    """A run that nothing stopped."""
     run = Run(tmp_path_factory.mktemp("longer") / "run")
-    process = run.start(*LONGER)
-    process.stdout.readline()
-    began = time.monotonic()
-    run.wait_for(process)
-    return run, time.monotonic() - began
+    run.finish(*LONGER)
+    return run
 
 
 @pytest.mark.parametrize("kills", [2, pytest.param(10, marks=pytest.mark.slow)])
-def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(tmp_path, longer, kills):
-    undisturbed, seconds = longer
+def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(run, longer, kills):
     moments = random.Random(kills)
-    runs = [Run(tmp_path / "0")]
-    killed = 0
-    while killed < kills:
-        process = runs[-1].start(*LONGER)
+    for step in sorted(moments.sample(range(STEPS), kills)):
+        process = run.start(*LONGER)
         # Its first line says that the process is past its imports: from there on anything may be
         # going on, a compilation, a step, an evaluation, a checkpoint or a line of metrics.
         process.stdout.readline()
-        time.sleep(moments.uniform(0, seconds))
+        while process.poll() is None and _saved(run) < step:
+            time.sleep(0.005)
+        time.sleep(moments.uniform(0, 0.1))
         process.kill()
         process.communicate()
-        if process.returncode:
-            killed += 1
-        else:  # It was over before: the next is killed earlier.
-            seconds /= 2
-            runs.append(Run(tmp_path / str(len(runs))))
-    runs[-1].finish(*LONGER)
-    for run in runs:
-        assert run.summary["params_digest"] == undisturbed.summary["params_digest"]
-        assert _epochs(run) == list(range(20))
-        assert run.metrics == undisturbed.metrics
+
+    run.finish(*LONGER)
+    assert run.summary["params_digest"] == longer.summary["params_digest"]
+    assert _epochs(run) == list(range(EPOCHS))
+    assert run.metrics == longer.metrics
 
 
 @pytest.mark.parametrize(
@@ -75,7 +73,7 @@ def test_two_processes_killed_and_resumed_equal_a_single_one(run, tmp_path, meth
     alone.finish(*flags, JAX_ENABLE_X64="1")
 
     processes = start_two(run, *flags)
-    while processes[0].poll() is None and not list(run.workdir.glob("checkpoints/[0-9]*/state")):
+    while processes[0].poll() is None and _saved(run) < 5:
         time.sleep(0.01)
     for process in processes:
         process.kill()

@@ -127,7 +127,9 @@ def check(cell: Cell) -> None:
     """Traces a cell's first step, and asserts what must hold of it."""
     experiment = experiment_of(cell)
     classes = SETS[experiment.data.name][0]
-    with _no_garbage_collection():
+    # What promotes types or ranks without being asked hides a mistake.
+    strict = jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise")
+    with _no_garbage_collection(), strict[0], strict[1]:
         traced = _trace(experiment)
     (state, sums), (new_state, new_sums, step_sums) = traced.before, traced.after
     assert _shapes(new_state) == _shapes(state)

@@ -156,7 +156,7 @@ def _block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
         return kernel
     height, width, depth, out_features = kernel.shape
     kernel = kernel.reshape(height, width, 1, depth, groups, out_features // groups)
-    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(groups, 1, groups, 1)
+    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(1, 1, groups, 1, groups, 1)
     return (kernel * diagonal).reshape(height, width, groups * depth, out_features)
 
 

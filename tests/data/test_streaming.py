@@ -282,16 +282,6 @@ def _gone(workers):
     return True
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
-def test_workers_end_with_training(root, tmp_path):
-    process, workers = _start(root, tmp_path, "stream.close()")
-    assert process.communicate(timeout=HANGING) == ("", "")
-    assert process.returncode == 0
-    assert _gone(workers)
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
 def test_workers_end_when_training_is_killed(root, tmp_path):
     process, workers = _start(root, tmp_path, f"time.sleep({HANGING})")
@@ -300,9 +290,8 @@ def test_workers_end_when_training_is_killed(root, tmp_path):
     assert _gone(workers)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
-def test_workers_leave_signals_to_training(root, tmp_path):
+def test_workers_leave_signals_to_training_and_end_with_it(root, tmp_path):
     end = "[None for epoch in range(1, 40) for _ in stream.batches(epoch)]; stream.close()"
     process, workers = _start(root, tmp_path, end)
     for number in workers:
@@ -310,3 +299,4 @@ def test_workers_leave_signals_to_training(root, tmp_path):
         os.kill(number, signal.SIGTERM)
     assert process.communicate(timeout=HANGING) == ("", "")
     assert process.returncode == 0
+    assert _gone(workers)

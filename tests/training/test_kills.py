@@ -7,7 +7,7 @@ import pytest
 from runs import Run, start_two
 
 # The smallest of all, and many steps, each of which is saved.
-EPOCHS, STEPS = 20, 80
+EPOCHS, STEPS = 8, 32
 LONGER = (
     "--config.method.name=cross_entropy",
     f"--config.training.epochs={EPOCHS}",

@@ -181,7 +181,7 @@ def _block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
         return kernel
     height, width, depth, out_features = kernel.shape
     kernel = kernel.reshape(height, width, 1, depth, groups, out_features // groups)
-    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(groups, 1, groups, 1)
+    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(1, 1, groups, 1, groups, 1)
     return (kernel * diagonal).reshape(height, width, groups * depth, out_features)
 
 
@@ -210,7 +210,7 @@ def _grouped_depthwise(images: jax.Array, kernel: jax.Array, *, stride: int) -> 
 def _sum_of_products(images: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     """Nine shifted products, added in at least float32."""
     shifted = _shifted(images, stride)
-    weights = kernel.reshape(9, -1).astype(shifted[0].dtype)
+    weights = kernel.reshape(9, 1, 1, 1, -1).astype(shifted[0].dtype)
     return sum(x * weight for x, weight in zip(shifted, weights, strict=True)).astype(images.dtype)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from skdsam_jax.experiment.run_options import TrainingOptions
@@ -49,7 +50,9 @@ def learning_rate_schedule(options: TrainingOptions, steps_per_epoch: int) -> op
     for share in options.decay_at:
         step = round(share * options.epochs) * steps_per_epoch
         boundaries[step] = boundaries.get(step, 1.0) * options.decay_factor
-    return optax.piecewise_constant_schedule(options.learning_rate, boundaries)
+    schedule = optax.piecewise_constant_schedule(options.learning_rate, boundaries)
+    # Optax compares an integer step with floats, which strict promotion refuses.
+    return lambda step: schedule(jnp.asarray(step, float))
 
 
 def create_optimizer(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import HANGING
 
 from benchmarks import train_step
 
@@ -24,7 +25,7 @@ def test_the_command_writes_what_it_measured(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANGING,
     )
     assert done.returncode == 0, done.stderr
     result = json.loads(file.read_text())

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from patience import HANGING
 from PIL import Image
 
 from skdsam_jax.commands.preview import draw, main, tile
@@ -114,7 +115,7 @@ def test_the_command_writes_a_picture(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGING,
         check=False,
     )
     assert result.returncode == 0, result.stderr

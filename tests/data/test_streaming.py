@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from patience import HANGING
 
 from skdsam_jax.data import DataOptions, load_dataset
 from skdsam_jax.data.pictures import crop, open_picture, random_box
@@ -272,39 +273,30 @@ def _start(root, tmp_path, end):
     return process, workers
 
 
-def _gone(workers, seconds=20):
-    for _ in range(seconds * 10):
-        if not any(os.path.exists(f"/proc/{number}") for number in workers):
-            return True
-        time.sleep(0.1)
-    return False
+def _gone(workers):
+    end = time.monotonic() + HANGING
+    while any(os.path.exists(f"/proc/{number}") for number in workers):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
-def test_workers_end_with_training(root, tmp_path):
-    process, workers = _start(root, tmp_path, "stream.close()")
-    assert process.communicate(timeout=60) == ("", "")
-    assert process.returncode == 0
-    assert _gone(workers)
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
 def test_workers_end_when_training_is_killed(root, tmp_path):
-    process, workers = _start(root, tmp_path, "time.sleep(60)")
+    process, workers = _start(root, tmp_path, f"time.sleep({HANGING})")
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANGING)
     assert _gone(workers)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc"), reason="looks for processes in /proc")
-def test_workers_leave_signals_to_training(root, tmp_path):
+def test_workers_leave_signals_to_training_and_end_with_it(root, tmp_path):
     end = "[None for epoch in range(1, 40) for _ in stream.batches(epoch)]; stream.close()"
     process, workers = _start(root, tmp_path, end)
     for number in workers:
         os.kill(number, signal.SIGINT)
         os.kill(number, signal.SIGTERM)
-    assert process.communicate(timeout=60) == ("", "")
+    assert process.communicate(timeout=HANGING) == ("", "")
     assert process.returncode == 0
+    assert _gone(workers)

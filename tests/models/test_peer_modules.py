@@ -1,5 +1,7 @@
 """What peer methods hang on a network: exact sizes, shapes and types for every kind of backbone."""
 
+import pathlib
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -30,6 +32,8 @@ EXITS = {
     "dks": ({"head": "branch", "depths": last_stage_whole, "stages": (1, 2)}, 17_809_096),
     "lightskd": ({"stages": (1,), "align_corners": True}, 342_116),
 }
+ENSEMBLE, DISCRIMINATOR = 1_099_876, 65_922
+PEERS = 3 * 8_445_028 + 65_536
 SELF_TEACHERS = {
     ("resnet18", 2, 2): 6_375_794,
     ("wrn16_2", 2, 2): 411_885,
@@ -58,10 +62,22 @@ def test_parameters_of_the_self_teacher(name, width, depth):
 
 def test_parameters_of_mixskd_and_okddip():
     backbone = abstract_backbone("resnet18")
-    assert count(abstract(lambda rngs: FusionHead(512, 4, CLASSES, rngs=rngs))) == 1_099_876
-    assert count(abstract(lambda rngs: Discriminator(512, rngs=rngs))) == 65_922
-    peers = count(abstract(lambda rngs: Peers(backbone, CLASSES, rngs=rngs)))
-    assert peers == 3 * 8_445_028 + 65_536
+    assert count(abstract(lambda rngs: FusionHead(512, 4, CLASSES, rngs=rngs))) == ENSEMBLE
+    assert count(abstract(lambda rngs: Discriminator(512, rngs=rngs))) == DISCRIMINATOR
+    assert count(abstract(lambda rngs: Peers(backbone, CLASSES, rngs=rngs))) == PEERS
+
+
+def test_documented_counts():
+    """The other tests show that these are the counts."""
+    document = (pathlib.Path(__file__).parents[2] / "docs" / "models.md").read_text()
+    section = document.split("## Heads that copy stages\n")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("|")]
+    numbers = {row[0]: int(row[-1].replace(",", "")) for row in rows[2:] if len(row) == 3}
+    exits = {name: parameters for name, (_, parameters) in EXITS.items()}
+    self_teacher = SELF_TEACHERS["resnet18", 2, 2]
+    expected = {**exits, "okddip": PEERS, "frskd": self_teacher}
+    assert {name.lower(): number for name, number in numbers.items()} == expected
+    assert f" {ENSEMBLE + 4 * DISCRIMINATOR:,} " in section
 
 
 class Everything(nnx.Module):

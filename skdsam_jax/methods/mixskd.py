@@ -53,7 +53,6 @@ class MixSkd(Method):
 
     Options: ClassVar = MixSkdOptions
     loss_function = staticmethod(losses.mixskd_loss)
-    takes_soft_labels = False
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from skdsam_jax.training import trainer
 from skdsam_jax.training.state import data_mesh
 
 REMEMBERING = ("dlb", "lightskd", "ps_kd")
+SLOWLY = ("dlb", "lightskd")
 EPOCHS, STEPS = 3, 4
 
 

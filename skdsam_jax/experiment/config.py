@@ -93,6 +93,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
     experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
     _check_labels(experiment)
+    _check_batch(experiment)
     return experiment
 
 
@@ -189,6 +190,16 @@ def _check_labels(experiment: Experiment) -> None:
                 f"config.{section}.{field}: takes 0 with method {name}, which needs each image's "
                 f"one label, not {value}"
             )
+
+
+def _check_batch(experiment: Experiment) -> None:
+    """Raises a ConfigError for fewer anchors than the method makes sense of."""
+    name, size = experiment.method.name, experiment.training.batch_size
+    minimum = find_method(name).minimum_batch
+    if size < minimum:
+        raise ConfigError(
+            f"config.training.batch_size: takes at least {minimum} with method {name}, not {size}"
+        )
 
 
 def _kinds(cls: type) -> dict[str, type]:

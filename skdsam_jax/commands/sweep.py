@@ -11,41 +11,29 @@ and SIGTERM stop the run in progress, which saves first.
 import argparse
 import json
 import pathlib
-import signal
 import subprocess
 import sys
-import types
 from collections.abc import Iterator, Sequence
 
 from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
 from skdsam_jax.experiment.thesis_tables import TABLES, Cell, Table
 from skdsam_jax.options import ConfigError, known
+from skdsam_jax.signals import StopRequest
 
 
 class StoppedError(Exception):
     """The sweep was asked to stop, and no run of it is left running."""
 
 
-class _Relay:
+class _Relay(StopRequest):
     """Runs commands one at a time, and passes SIGINT and SIGTERM on to them as SIGTERM.
 
-    A run takes long to save, so it is waited for however long it takes. A context manager; on
-    leaving, the signals mean what they meant before.
+    A run takes long to save, so it is waited for however long it takes.
     """
 
     def __init__(self) -> None:
-        self.requested = False
+        super().__init__()
         self._process: subprocess.Popen | None = None
-        self._before: dict[int, object] = {}
-
-    def __enter__(self) -> "_Relay":
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def run(self, command: Sequence[str]) -> int:
         """The exit code of a command."""
@@ -54,8 +42,9 @@ class _Relay:
                 self._process.terminate()
             return self._process.wait()
 
-    def _note(self, number: int, frame: types.FrameType | None) -> None:
-        self.requested = True
+    def note(self, number: int) -> None:
+        """Tells the command that runs."""
+        super().note(number)
         if self._process is not None:
             self._process.terminate()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import ml_collections
 
-from skdsam_jax.options import ConfigError, known
+from skdsam_jax.options import ConfigError, find
 
 RECIPES: dict[str, Mapping[str, Any]] = {
     "thesis": {
@@ -46,9 +46,7 @@ def use_recipe(config: ml_collections.ConfigDict, name: str) -> None:
     Raises:
       ConfigError: no recipe has that name.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"recipe: unknown value {name!r}; {known(name, RECIPES)}")
-    config.update_from_flattened_dict(RECIPES[name])
+    config.update_from_flattened_dict(find(RECIPES, name, "recipe"))
 
 
 def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
@@ -57,11 +55,10 @@ def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
     Raises:
       ConfigError: no addition has that name, or the recipe has a Cutout of its own.
     """
-    if name not in ADDITIONS:
-        raise ConfigError(f"augment: unknown value {name!r}; {known(name, ADDITIONS)}")
+    addition = find(ADDITIONS, name, "augment")
     if name == "cutout" and config.data.cutout != "none":
         raise ConfigError("augment: the recipe lab holds a Cutout already")
-    config.update_from_flattened_dict(ADDITIONS[name])
+    config.update_from_flattened_dict(addition)
 
 
 def name_recipe(fields: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:

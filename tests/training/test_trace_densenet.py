@@ -7,7 +7,7 @@ CELLS = [
     *cells_of_tables(r"densenet\d+"),
     # Methods that the tables leave out.
     cell_of_family("densenet121", "tiny_imagenet64", "pd_byot"),
-    cell_of_family("densenet121", "stanford40", "cross_entropy_sla"),
+    cell_of_family("densenet121", "stanford40", "sla_sd"),
     cell_of_family("densenet121", "folder", "skdsam_sla"),
 ]
 

@@ -9,7 +9,7 @@ CELLS = [
     *cells_of_tables(r"resnet\d+"),
     # Small images meet every method in `test_trace_wide_resnet`.
     *(cell_of_family("resnet18", "folder", method) for method in METHODS),
-    cell_of_family("resnet18", "cub200", "cross_entropy_sla"),
+    cell_of_family("resnet18", "cub200", "sla_sd"),
     cell_of_family("resnet18", "dogs", "skdsam_sla"),
     cell_of_family("resnet18", "mit67", "pd_byot"),
     cell_of_family("resnet18", "stanford40", "skdsam"),

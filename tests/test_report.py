@@ -224,6 +224,33 @@ def test_what_all_views_say_together_has_a_column(tmp_path, summary, capsys):
     assert "| 75.00 |  | 70.00 |" in page
 
 
+@pytest.mark.parametrize(
+    ("per_step", "batch", "steps", "words"),
+    [
+        (128, 128, 97_500, "12.5 M, 1 x batch"),
+        (256, 128, 97_500, "25.0 M, 2 x batch"),
+        (128, 32, 96_813, "12.4 M, 4 x batch"),
+        (64, 64, 1_320, "84 k, 1 x batch"),
+        (1, 1, 999_499, "999 k, 1 x batch"),
+        (1, 1, 999_500, "1.0 M, 1 x batch"),
+    ],
+)
+def test_a_row_says_how_many_images_were_read(
+    tmp_path, summary, capsys, per_step, batch, steps, words
+):
+    run = _changed(summary, training__batch_size=batch)
+    page = _page(tmp_path, capsys, run | {"images_per_step": per_step, "steps": steps})
+    assert "| training | images read | n |" in page
+    assert f"| {words} | 1 |" in page
+
+
+def test_images_that_were_not_counted_have_no_number(tmp_path, summary, capsys):
+    assert "images read" not in _page(tmp_path / "old", capsys, summary)
+    counted = _changed(summary, model__width=3) | {"images_per_step": 128, "steps": 97_500}
+    page = _page(tmp_path / "both", capsys, summary, counted)
+    assert page.count("12.5 M, 1 x batch") == 1
+
+
 def test_the_page_names_its_command(tmp_path, summary):
     _write(tmp_path / "the runs", summary)
     arguments = [str(tmp_path / "the runs"), "--out", str(tmp_path / "page.md")]

@@ -87,9 +87,7 @@ def test_a_run_keeps_to_its_teacher_wherever_that_lies(tmp_path):
     other = make_experiment("cross_entropy", epochs=1)
     train(dataclasses.replace(other, seed=5), tmp_path / "other", **settings)
     options = dataclasses.replace(experiment.method, teacher=str(tmp_path / "other"))
-    with pytest.raises(
-        ConfigError, match=r"another config: config\.method\.teacher_sha256"
-    ):
+    with pytest.raises(ConfigError, match=r"another config: config\.method\.teacher_sha256"):
         train(dataclasses.replace(experiment, method=options), workdir, **settings)
 
 
@@ -100,9 +98,7 @@ def test_the_path_decides_nothing():
 
 
 def test_a_teacher_must_be_the_one_that_was_asked_for():
-    with pytest.raises(
-        ConfigError, match=r"^config\.method\.teacher: .* holds .*, not 0000"
-    ):
+    with pytest.raises(ConfigError, match=r"^config\.method\.teacher: .* holds .*, not 0000"):
         KnowledgeDistillation.resolve(_options(teacher_sha256=64 * "0"))
 
 

@@ -19,8 +19,11 @@ import jax  # noqa: E402
 from benchmarks.options import add_json, make_parser, positive, write_json  # noqa: E402
 from benchmarks.random_images import random_images  # noqa: E402
 from benchmarks.settings import MEAN, STD, Settings  # noqa: E402
+from skdsam_jax.batch import Batch  # noqa: E402
 from skdsam_jax.data import DataOptions, Split  # noqa: E402
-from skdsam_jax.data.pipelines.resident import place, training_batch  # noqa: E402
+from skdsam_jax.data.augmentation.distort import Look  # noqa: E402
+from skdsam_jax.data.pipelines.keys import moment_of  # noqa: E402
+from skdsam_jax.data.pipelines.resident import Resident, place, training_batch  # noqa: E402
 from skdsam_jax.experiment.recipes import RECIPES  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
 from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402
@@ -35,6 +38,7 @@ CASES: Mapping[str, tuple[int, int, Mapping[str, Any]]] = {
     "AutoAugment": (32, 32, {**_NOTHING, "autoaugment": True}),
     "Cutout": (32, 32, {**_NOTHING, "cutout": "black"}),
     "Mixup": (32, 32, {**_NOTHING, "mixup_alpha": 0.2}),
+    "CutMix": (32, 32, {**_NOTHING, "cutmix_alpha": 1.0}),
     "resized crop of 32 to 32 pixels": (32, 32, {**_NOTHING, "crop": "resized"}),
     "resized crop of 64 to 32 pixels": (64, 32, {**_NOTHING, "crop": "resized"}),
     "resized crop of 64 to 64 pixels": (64, 64, {**_NOTHING, "crop": "resized"}),
@@ -60,16 +64,12 @@ def measure(batch_size: int, repeats: int) -> dict[str, float]:
         settings = Settings(image_size=before, examples=4 * batch_size)
         split = place(Split(*random_images(settings)))
         make = functools.partial(
-            training_batch,
-            seed=0,
-            epoch=0,
+            _make,
             options=DataOptions(name="cifar100", **fields),
-            size=(after, after),
-            mean=MEAN,
-            std=STD,
-            num_classes=settings.classes,
+            look=Look((after, after), MEAN, STD, settings.classes),
         )
-        calls[name] = functools.partial(jax.jit(make), split, jax.numpy.arange(batch_size), step=0)
+        rows = jax.numpy.arange(batch_size)[:, None]
+        calls[name] = functools.partial(jax.jit(make), split, rows, 0)
         jax.block_until_ready(calls[name]())
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats):
@@ -78,6 +78,13 @@ def measure(batch_size: int, repeats: int) -> dict[str, float]:
             jax.block_until_ready(call())
             seconds[name].append(time.perf_counter() - start)
     return {name: 1e3 * min(times) for name, times in seconds.items()}
+
+
+def _make(
+    data: Resident, rows: jax.Array, step: jax.Array, *, options: DataOptions, look: Look
+) -> Batch:
+    moment = moment_of(0, step, steps_per_epoch=1, epochs=1)
+    return training_batch(data, rows, moment, seed=0, options=options, look=look)
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from benchmarks.jax_training import lower, make_dataset, make_experiment  # isort: split
+from benchmarks.jax_training import make_dataset, make_experiment  # isort: split
 
 import jax
 
@@ -19,7 +19,7 @@ class Simulated:
 
     def compile(self) -> dict[str, Any]:
         """The program's text, and the arithmetic and memory of one device."""
-        lowered = lower(self._trainer)
+        lowered = self._trainer.lower()
         compiled = lowered.compile()
         sizes = compiled.memory_analysis()
         state = jax.tree.leaves(self._trainer.abstract)

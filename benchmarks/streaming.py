@@ -22,7 +22,8 @@ from benchmarks.options import add_json, make_parser, positive, write_json  # no
 from skdsam_jax.data import DataOptions, load_dataset  # noqa: E402
 from skdsam_jax.data.dataset import EncodedSplit  # noqa: E402
 from skdsam_jax.data.pictures import open_picture, pixels  # noqa: E402
-from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews  # noqa: E402
+from skdsam_jax.data.pipelines.order import ReadingOrder  # noqa: E402
+from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops  # noqa: E402
 from skdsam_jax.data.pipelines.streaming import Streaming  # noqa: E402
 from skdsam_jax.options import ConfigError  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
@@ -43,8 +44,8 @@ def measure(split: EncodedSplit, batch_size: int, repeats: int) -> dict[str, Any
     count = len(split)
     encoded = [split.records.read(index)[0] for index in range(count)]
     sizes = [open_picture(picture).size for picture in encoded]
-    views = TrainingViews(split, count, seed=0)
-    tests = EvaluationViews(split, count)
+    training = RandomCrops(split, ReadingOrder(seed=0, examples=count, batch_size=count))
+    tests = CentralCrops(split, count)
     everything = np.arange(count)
 
     def milliseconds(call: Callable[[], Any]) -> float:
@@ -61,8 +62,8 @@ def measure(split: EncodedSplit, batch_size: int, repeats: int) -> dict[str, Any
         "read": of_each(split.records.read, range(count)),
         "open": of_each(open_picture, encoded),
         "open and decode": of_each(lambda picture: pixels(open_picture(picture)), encoded),
-        "a training view": milliseconds(lambda: views.make(0, everything)),
-        "a test view": milliseconds(lambda: tests.make(0, everything)),
+        "a training view": milliseconds(lambda: training.make(0, 0, everything)),
+        "a test view": milliseconds(lambda: tests.make(0, 0, everything)),
     }
     return {
         "images": count,
@@ -127,9 +128,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _training_process(split: EncodedSplit, batch_size: int, repeats: int) -> float:
     """CPU seconds per image that this process spends while a worker decodes an epoch."""
-    views = TrainingViews(split, batch_size, seed=0)
+    crops = RandomCrops(split, ReadingOrder(0, len(split), batch_size))
     sharding = jax.sharding.NamedSharding(data_mesh(jax.devices()[:1]), jax.P("data"))
-    stream = Streaming(views, sharding, workers=1)
+    stream = Streaming(crops, sharding, workers=1)
     jax.block_until_ready(list(stream.batches(0))[-1])
     epochs = iter(range(1, repeats + 1))
     seconds = min(
@@ -137,7 +138,7 @@ def _training_process(split: EncodedSplit, batch_size: int, repeats: int) -> flo
         for _ in range(repeats)
     )
     stream.close()
-    return seconds / (views.steps * batch_size)
+    return seconds / (crops.steps * batch_size)
 
 
 def _cpu_seconds(call: Callable[[], Any]) -> float:

@@ -33,6 +33,10 @@ def soften(logits: jax.Array, temperature: ArrayLike) -> jax.Array:
     Raises:
       ValueError: `logits` is a scalar, or `temperature` is not positive.
 
+    Example:
+      >>> soften(jnp.array([2.0, 0.0]), 2.0).round(3)
+      Array([0.731, 0.269], dtype=float32)
+
     Source: thesis equations 1.1, 2.1, 3.4 and 3.5; Hinton et al. 2015, arXiv:1503.02531.
     """
     check_temperature("temperature", temperature)
@@ -79,6 +83,10 @@ def attention_weights(
     Raises:
       ValueError: no keys, shapes that differ or are not [batch, D], `temperature` not positive, or
         an unknown `energy`.
+
+    Example:
+      >>> attention_weights(jnp.ones((1, 4)), jnp.ones((2, 1, 4)))
+      Array([[0.5], [0.5]], dtype=float32)
 
     Source: thesis equations 3.5 to 3.7.
     """

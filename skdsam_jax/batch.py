@@ -1,6 +1,6 @@
 """What a training step is given: a batch, and the moment at which it is trained on.
 
-The ground floor of the house: data makes batches, methods read them, and neither knows the other.
+Data makes batches and methods read them; neither imports the other, both import this.
 
 A method may read several examples for each one it is trained on (see `reads.Reads`). The batch
 holds the V reads of an anchor side by side, so that a batch that is split over devices keeps them
@@ -10,6 +10,7 @@ together: row b V + v is read v of anchor b, and read 0 is the anchor itself.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 
 class Moment(NamedTuple):
@@ -50,10 +51,17 @@ class Batch(NamedTuple):
 
 
 def split_reads(values: jax.Array, count: int) -> tuple[jax.Array, ...]:
-    """The reads of a batch apart: `count` arrays [B, ...] of values [B count, ...], anchors first.
+    """Takes the reads of a batch apart.
 
-    >>> [part.tolist() for part in split_reads(jax.numpy.arange(6), 2)]
+    >>> [part.tolist() for part in split_reads(jnp.arange(6), 2)]
     [[0, 2, 4], [1, 3, 5]]
+
+    Args:
+      values: [B V, ...], the reads of an anchor side by side.
+      count: V.
+
+    Returns:
+      V arrays [B, ...], the first of the anchors.
     """
     apart = values.reshape(-1, count, *values.shape[1:])
     return tuple(apart[:, read] for read in range(count))
@@ -62,5 +70,5 @@ def split_reads(values: jax.Array, count: int) -> tuple[jax.Array, ...]:
 def join_reads(*parts: jax.Array) -> jax.Array:
     """The inverse of `split_reads`: several arrays [B, ...] as one [B V, ...], side by side."""
     first, *_ = parts
-    together = jax.numpy.stack(parts, axis=1)
+    together = jnp.stack(parts, axis=1)
     return together.reshape(len(parts) * first.shape[0], *first.shape[1:])

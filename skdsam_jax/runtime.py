@@ -31,12 +31,15 @@ _MALLOC_PARAMETERS = (
 def configure() -> None:
     """Prepares the process for JAX; call it before anything uses a device.
 
-    Adds the CPU flag above to `XLA_FLAGS` unless the user set that flag, keeps freed memory for the
-    next use where JAX has no other device than the CPU, and turns on JAX's
-    persistent compilation cache unless the user chose its folder. The cache's folder is named by
-    jaxlib version and CPU: entries of another machine can crash a process.
+    Adds the CPU flag above to `XLA_FLAGS` unless the user set that flag or JAX has read it already
+    (see `missing_flags`), keeps freed memory for the next use where JAX has no other device than
+    the CPU, and turns on JAX's persistent compilation cache unless the user chose its folder. The
+    cache's folder is named by jaxlib version and CPU: entries of another machine can crash a
+    process.
     """
-    _add_cpu_flag()
+    added = missing_flags()
+    if added and not _has_started():
+        os.environ["XLA_FLAGS"] = " ".join([*xla_flags(), *added])
     if not _has_accelerator():
         _keep_freed_memory()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -53,11 +56,29 @@ def cache_dir() -> pathlib.Path:
     return pathlib.Path(root) / "skdsam_jax"
 
 
-def _add_cpu_flag() -> None:
-    flags = os.environ.get("XLA_FLAGS", "")
+def xla_flags() -> list[str]:
+    """The flags in `XLA_FLAGS`, which with config and versions decide the last digits of a run."""
+    return os.environ.get("XLA_FLAGS", "").split()
+
+
+def missing_flags() -> list[str]:
+    """What `configure` adds to `xla_flags`; after it, what JAX was started without."""
     version = importlib.metadata.version("jaxlib").split(".")
-    if _CPU_FLAG not in flags and tuple(int(part) for part in version[:3]) >= _CPU_FLAG_SINCE:
-        os.environ["XLA_FLAGS"] = f"{flags} {_CPU_FLAG}={_CPU_FLAG_VALUE}".strip()
+    if tuple(int(part) for part in version[:3]) < _CPU_FLAG_SINCE:
+        return []
+    if any(flag.partition("=")[0] == _CPU_FLAG for flag in xla_flags()):
+        return []
+    return [f"{_CPU_FLAG}={_CPU_FLAG_VALUE}"]
+
+
+def _has_started() -> bool:
+    """Whether JAX has read its flags: it does when something first asks for a device."""
+    if "jax" not in sys.modules:
+        return False
+    # JAX says so nowhere in public.
+    from jax._src import xla_bridge
+
+    return xla_bridge.backends_are_initialized()
 
 
 def _has_accelerator() -> bool:

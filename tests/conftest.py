@@ -1,20 +1,65 @@
 """Settings every test runs under; they must be in place before JAX starts."""
 
 import os
+import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
+# One cache of compilations serves all processes of a test run and those that tests start. Tests are
+# made of many small ones, which JAX does not keep by default.
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 from skdsam_jax import runtime
 
 runtime.configure()
 
+import hypothesis  # noqa: E402
 import jax  # noqa: E402
 import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 # Grain reads absl flags, which only `app.run` parses.
 flags.FLAGS.mark_as_parsed()
+
+# Examples are the same each time, and none is too slow.
+hypothesis.settings.register_profile(
+    "reproducible",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("reproducible")
+
+TESTS = pathlib.Path(__file__).parent
+# Files that take longest begin first, so that no process is left with one of them at the end.
+LONGEST = (
+    "training/test_kills.py",
+    "training/test_trace_tables.py",
+    "training/test_streaming_runs.py",
+    "training/test_runs.py",
+    "training/test_trace_sample.py",
+    "methods/test_contract.py",
+    "test_attention.py",
+    "models/test_backbones.py",
+    "benchmarks/test_agreement.py",
+    "training/test_devices.py",
+    "training/test_checkpoint.py",
+    "data/test_autoaugment.py",
+    "data/test_streaming.py",
+    "models/test_operations.py",
+)
+
+
+def pytest_xdist_auto_num_workers(config):
+    """One file runs in this process: starting others would take longer than most files."""
+    paths = {pathlib.Path(argument.partition("::")[0]) for argument in config.args}
+    return 0 if len(paths) == 1 and paths.pop().is_file() else None
+
+
+def pytest_collection_modifyitems(items):
+    """Sorts the longest files to the front; xdist hands out files in this order."""
+    places = {TESTS / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies as st
 
-from skdsam_jax.commands import command_line
+from skdsam_jax.commands import command_line, train
 from skdsam_jax.experiment import config
 from skdsam_jax.methods import METHODS
 from skdsam_jax.models import BACKBONES
@@ -83,7 +83,7 @@ def wrong_settings(draw):
     return f"method.{draw(st.sampled_from(sorted(foreign - own - {'head'})))}", 0.5
 
 
-@hypothesis.settings(max_examples=400, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=400)
 @hypothesis.given(setting=wrong_settings())
 def test_a_config_that_cannot_be_is_refused_in_one_line(setting):
     path, value = setting
@@ -99,22 +99,22 @@ def test_a_config_that_cannot_be_is_refused_in_one_line(setting):
 
 @hypothesis.settings(
     max_examples=300,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,
+    ],
 )
 @hypothesis.given(setting=wrong_settings())
 @pytest.mark.filterwarnings("ignore:.*load_module.*:DeprecationWarning")  # ml_collections' loader
 def test_a_command_line_that_cannot_be_ends_in_one_line(setting, tmp_path, capsys):
     path, value = setting
     workdir = tmp_path / "run"
-    argv = [
-        "train.py",
+    arguments = [
         f"--config={ROOT / 'configs' / 'digits.py'}",
         f"--workdir={workdir}",
         f"--config.{path}={value}",
     ]
-    assert command_line.main(argv) == command_line.EXIT_BAD_INPUT
+    assert train.main(arguments) == command_line.EXIT_BAD_INPUT
     output, errors = capsys.readouterr()
     assert output == ""
     assert errors.startswith("error: ")

@@ -4,7 +4,14 @@ import pytest
 from config_files import experiment
 
 from skdsam_jax.experiment.config import default_config, from_config_dict, to_dict
-from skdsam_jax.experiment.recipes import RECIPES, add_augmentation, use_recipe
+from skdsam_jax.experiment.recipes import (
+    ADDITIONS,
+    RECIPE_FIELDS,
+    RECIPES,
+    add_augmentation,
+    name_recipe,
+    use_recipe,
+)
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.state import learning_rate_schedule
 
@@ -37,6 +44,30 @@ def test_additions():
     add_augmentation(config, "mixup")
     data = from_config_dict(config).data
     assert (data.cutout, data.mixup_alpha) == ("mean", 0.2)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize(
+    "additions",
+    [(), ("cutout",), ("mixup",), ("cutmix",), ("cutout", "mixup"), ("cutout", "cutmix")],
+    ids="+".join,
+)
+def test_a_recipe_and_what_was_added_are_recognised(recipe, additions):
+    config = default_config()
+    if "cutout" in additions and recipe == "lab":
+        recipe = "thesis"
+    use_recipe(config, recipe)
+    for name in reversed(additions):
+        add_augmentation(config, name)
+    values = to_dict(from_config_dict(config))
+    fields = {f"{section}.{name}": values[section][name]
+              for section, name in (field.split(".") for field in RECIPE_FIELDS)}  # fmt: skip
+    assert name_recipe(fields) == (recipe, additions)
+    assert name_recipe(fields | {"data.cutmix_alpha": 0.3}) == (None, ())
+
+
+def test_every_field_that_is_added_decides_the_name():
+    assert {field for fields in ADDITIONS.values() for field in fields} <= {*RECIPE_FIELDS}
 
 
 def test_what_cannot_be_is_refused():

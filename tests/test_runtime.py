@@ -75,6 +75,24 @@ def test_the_users_own_value_of_the_flag_is_kept():
     assert run(FLAGS.format("XLA_FLAGS"), XLA_FLAGS=own) == [own]
 
 
+@pytest.mark.parametrize(
+    ("before", "missing"),
+    [
+        ("import jax", 0),
+        ("import jax; jax.devices()", 1),
+        ("runtime.configure(); import jax; jax.devices()", 0),
+    ],
+)
+def test_flags_are_set_until_jax_has_started(before, missing):
+    program = (
+        f"from skdsam_jax import runtime; {before}; runtime.configure();"
+        "print(len(runtime.missing_flags()), *runtime.xla_flags())"
+    )
+    count, *flags = run(program, JAX_PLATFORMS="cpu")
+    assert int(count) == missing
+    assert len(flags) == 1 - missing
+
+
 def test_compilations_are_kept_per_machine(tmp_path):
     (folder,) = run(FLAGS.format("JAX_COMPILATION_CACHE_DIR"), XDG_CACHE_HOME=str(tmp_path))
     assert folder.startswith(str(tmp_path / "skdsam_jax" / "xla" / "jaxlib-"))

@@ -9,6 +9,7 @@ import time
 
 import pytest
 from config_files import ROOT, experiment_of
+from patience import HANGING
 
 from skdsam_jax.commands import sweep
 from skdsam_jax.experiment.config import to_dict
@@ -210,7 +211,7 @@ def test_stopping_waits_until_the_run_has_saved(tmp_path, send, number):
             assert process.poll() is None
             time.sleep(0.02)
         send(process.pid, number)
-        _, errors = process.communicate(timeout=200)
+        _, errors = process.communicate(timeout=HANGING)
         assert (process.returncode, errors) == (75, "stopped; the same command goes on\n")
         (folder,) = tmp_path.glob("runs/*/*")
         assert (folder / "saved").exists()

@@ -18,7 +18,7 @@ from skdsam_jax.data.augmentation.distort import Look
 from skdsam_jax.data.dataset import EncodedSplit
 from skdsam_jax.data.pipelines.keys import moment_of
 from skdsam_jax.data.pipelines.order import ReadingOrder
-from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops
+from skdsam_jax.data.pipelines.photograph_crops import central_crops, random_crops
 from skdsam_jax.data.pipelines.resident import Resident, place, training_batch
 from skdsam_jax.data.pipelines.streaming import Gathered
 from skdsam_jax.data.resize import resize
@@ -100,7 +100,7 @@ def draw(
       dataset: resident or streaming.
       options: how images are distorted.
       seed: of the run.
-      batch_size: of the run; Mixup looks for partners within the batch.
+      batch_size: of the run; Mixup and CutMix look for partners within the batch.
       images: how many of the batch, at most all.
       versions: of each.
       reads: of the method; all reads of a version stand side by side.
@@ -130,26 +130,18 @@ def draw(
         return seen.reshape(batch_size, -1, *seen.shape[1:])[:images]
 
     if isinstance(dataset.train, EncodedSplit):
-        shown = dataset.train.take(np.asarray(rows[:images, 0]))
-        originals, _ = CentralCrops(shown, images).make(0, 0, np.arange(images))
-        crops = _SameImages(dataset.train, order)
-        data = (
-            Resident(*map(Gathered, crops.make(epoch, 0, np.arange(rows.size))))
+        originals, _ = central_crops(dataset.train, np.asarray(rows[:images, 0]))
+        indices, places = np.asarray(rows).reshape(-1), np.arange(rows.size)
+        crops = (
+            random_crops(dataset.train, indices, places, seed=seed, epoch=epoch, step=0)
             for epoch in range(versions)
         )
+        data = (Resident(*map(Gathered, cropped)) for cropped in crops)
     else:
         originals = resize(dataset.train.images[rows[:images, 0]], dataset.image_shape[0])
         data = [place(dataset.train)] * versions
     made = [_pixels(distorted(part, epoch), dataset) for epoch, part in enumerate(data)]
     return tile(np.concatenate([originals[:, None], *made], axis=1))
-
-
-class _SameImages(RandomCrops):
-    """In every epoch the images of the first one."""
-
-    def indices(self, epoch: int, step: int) -> np.ndarray:
-        """int32 [batch]: the examples of a step of the first epoch."""
-        return super().indices(0, step)
 
 
 def tile(images: np.ndarray) -> np.ndarray:

@@ -13,8 +13,8 @@ usage: train.py --config FILE[:CELL] --workdir DIR [--stop_after_epochs N]
                 [--config.FIELD=VALUE ...]
 
   --config             the experiment, a file of configs/; behind a colon, separated by commas,
-                       backbone=, method=, recipe= (thesis or lab), augment= (cutout, mixup or
-                       cutout+mixup)
+                       backbone=, method=, recipe= (thesis or lab), augment= (cutout, mixup,
+                       cutmix, cutout+mixup or cutout+cutmix)
   --workdir            the run's folder; a run found there goes on
   --stop_after_epochs  end early, when this many epochs of the run are finished
 

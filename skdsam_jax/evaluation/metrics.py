@@ -81,7 +81,7 @@ def attention_sums(weights: jax.Array, mask: jax.Array | None = None) -> Sums:
     mask = jnp.ones_like(weights[0]) if mask is None else mask
     entropy = -jnp.sum(jax.scipy.special.xlogy(weights, weights), axis=0)
     return {
-        "attention_weights": jnp.sum(mask * weights, axis=-1),
+        "attention_weights": jnp.sum(mask[None] * weights, axis=-1),
         "attention_entropy": jnp.sum(mask * entropy),
     }
 

@@ -3,7 +3,8 @@
     --config configs/cifar100.py:backbone=wrn16_2,method=byot,recipe=lab,augment=mixup
 
 Every part may be left out and stand anywhere; what is added to a recipe may be several,
-`augment=cutout+mixup`. What a cell says holds before `--config.FIELD=VALUE`.
+`augment=cutout+mixup` or `augment=cutout+cutmix`. What a cell says holds before
+`--config.FIELD=VALUE`.
 """
 
 from collections.abc import Iterable
@@ -28,8 +29,9 @@ def use_cell(config: ml_collections.ConfigDict, cell: str) -> None:
 
     Args:
       config: an experiment of `config.default_config`'s shape.
-      cell: parts `backbone=`, `method=`, `recipe=` (thesis, lab) and `augment=` (cutout, mixup,
-        cutout+mixup), separated by commas; what is left out stays as it is in `config`.
+      cell: parts `backbone=`, `method=`, `recipe=` (thesis, lab) and `augment=` (cutout, mixup or
+        cutmix, or cutout and one of these, as in cutout+mixup), separated by commas; what is left
+        out stays as it is in `config`.
 
     Raises:
       ConfigError: a part that is none of these or stands twice, or a value that there is not.

@@ -29,15 +29,23 @@ RECIPES: dict[str, Mapping[str, Any]] = {
     },
 }
 
-# What the thesis' tables add to its recipe. The third, self-supervised label augmentation, is a
-# method: `skdsam_sla`.
+# What can be added to a recipe: Cutout and Mixup as the thesis' tables do, CutMix as its paper.
+# Self-supervised label augmentation, the thesis' third, is a method: `skdsam_sla`.
 ADDITIONS: dict[str, Mapping[str, Any]] = {
     "cutout": {"data.cutout": "mean"},
     "mixup": {"data.mixup_alpha": 0.2},
+    "cutmix": {"data.cutmix_alpha": 1.0},
 }
 
-# The fields that a recipe and its additions decide.
-RECIPE_FIELDS = tuple(sorted({*RECIPES["thesis"], *ADDITIONS["cutout"], *ADDITIONS["mixup"]}))
+# A batch is mixed once.
+_EXCLUSIVE = {"mixup": "cutmix", "cutmix": "mixup"}
+
+# Combinations in which additions have a name.
+_TOGETHER = ((), *((name,) for name in ADDITIONS), ("cutout", "mixup"), ("cutout", "cutmix"))
+
+# The fields that a recipe and its additions decide, and what they are without either.
+RECIPE_FIELDS = tuple(sorted({*RECIPES["thesis"]}.union(*ADDITIONS.values())))
+_NOTHING_ADDED = {"data.mixup_alpha": 0.0, "data.cutmix_alpha": 0.0}
 
 
 def use_recipe(config: ml_collections.ConfigDict, name: str) -> None:
@@ -50,14 +58,18 @@ def use_recipe(config: ml_collections.ConfigDict, name: str) -> None:
 
 
 def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
-    """Adds "cutout" or "mixup" to the recipe of `config`, as the thesis does.
+    """Adds "cutout", "mixup" or "cutmix" to the recipe of `config`.
 
     Raises:
-      ConfigError: no addition has that name, or the recipe has a Cutout of its own.
+      ConfigError: no addition has that name, the recipe has a Cutout of its own, or batches are
+        mixed already.
     """
     addition = find(ADDITIONS, name, "augment")
     if name == "cutout" and config.data.cutout != "none":
         raise ConfigError("augment: the recipe lab holds a Cutout already")
+    other = _EXCLUSIVE.get(name)
+    if other and any(config.data[field.removeprefix("data.")] for field in ADDITIONS[other]):
+        raise ConfigError(f"augment: takes mixup or cutmix, not both; {other} is there already")
     config.update_from_flattened_dict(addition)
 
 
@@ -73,8 +85,8 @@ def name_recipe(fields: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]
     """
     found = {name: _plain(fields[name]) for name in RECIPE_FIELDS}
     for recipe, changes in RECIPES.items():
-        for added in ((), *((name,) for name in ADDITIONS), tuple(ADDITIONS)):
-            expected = {"data.mixup_alpha": 0.0, **changes}
+        for added in _TOGETHER:
+            expected = {**_NOTHING_ADDED, **changes}
             for name in added:
                 expected |= ADDITIONS[name]
             if found == expected:

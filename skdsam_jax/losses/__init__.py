@@ -6,7 +6,13 @@ gradient reaches it through a comparison with a student: wherever an argument is
 and for the last array in the losses of a whole network, `jax.lax.stop_gradient` stands in between.
 
 Everything is computed in float32, or in the inputs' type where that is wider. Labels are either
-integers [batch] or probabilities [batch, classes]; an integer that names no class gives NaN.
+integers [batch] or probabilities [batch, classes]; an integer that names no class gives NaN. A loss
+that asks which class is the label's takes integers only, and says so.
+
+Several exits, stages, peers, members or teachers come as a tuple, a list, or an array stacked on
+axis 0; maps of different shapes as a tuple or list. Weights, temperatures and schedules may be
+traced. Unless a docstring says that it couples the batch, a loss is a mean of what its examples
+give one by one.
 
 The losses of a whole network return a scalar, the mean over the batch, and `terms`: the
 per-example parts it is made of, without any of the weights.

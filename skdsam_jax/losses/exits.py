@@ -46,6 +46,11 @@ def byot_loss(
       ValueError: fewer than two exits, sequences of different lengths, shapes that do not fit, or
         `temperature` not positive.
 
+    Example:
+      >>> exits = jnp.zeros((2, 1, 4))
+      >>> byot_loss(exits, exits, jnp.array([3]), alpha=0.5)[0].round(3)
+      Array(1.386, dtype=float32)
+
     Source: thesis equation 2.5; Zhang et al., ICCV 2019, arXiv:1905.08094.
     """
     return pd_byot_loss(
@@ -97,6 +102,11 @@ def pd_byot_loss(
     Raises:
       ValueError: fewer than two exits, sequences of different lengths, shapes that do not fit, or
         `temperature` not positive.
+
+    Example:
+      >>> exits = jnp.zeros((2, 1, 4))
+      >>> pd_byot_loss(exits, exits, jnp.array([3]), alpha=0.5)[0].round(3)
+      Array(1.109, dtype=float32)
 
     Source: thesis equations 2.6 to 2.9.
     """
@@ -164,6 +174,11 @@ def skdsam_loss(
       ValueError: fewer than two exits, sequences of different lengths, shapes that do not fit, a
         temperature that is not positive, an unknown `energy` or `feature_reduction`, or
         projections missing where the energy needs them.
+
+    Example:
+      >>> exits = jnp.zeros((3, 1, 4))
+      >>> skdsam_loss(exits, exits, exits, jnp.array([3]))[1]["attention"]
+      Array([[0.5], [0.5]], dtype=float32)
 
     Source: thesis equations 3.11 to 3.13.
     """

@@ -1,5 +1,7 @@
 """Losses of predictions and labels, and targets made of labels alone."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -200,7 +202,7 @@ def tf_kd_reg_loss(
     return jnp.mean((1 - weight) * ce + weight * scale * kl), {"cross_entropy": ce, "kl": kl}
 
 
-def _labels_of(labels: ArrayLike, classes: int, convert) -> jax.Array:
+def _labels_of(labels: ArrayLike, classes: int, convert: Callable[..., jax.Array]) -> jax.Array:
     """`convert`s labels that come without logits; integers take JAX's default float type."""
     labels = jnp.asarray(labels)
     floating = jnp.issubdtype(labels.dtype, jnp.floating)

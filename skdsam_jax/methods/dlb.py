@@ -41,6 +41,8 @@ class Dlb(Method):
 
     Options: ClassVar = DlbOptions
     loss_function = staticmethod(losses.dlb_loss)
+    # A mixture would be replayed with another partner, in another ratio.
+    takes_soft_labels = False
 
     @classmethod
     def reads(cls, options: DlbOptions) -> Reads:

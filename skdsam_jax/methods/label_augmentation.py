@@ -127,7 +127,7 @@ def _joint_labels(labels: jax.Array) -> jax.Array:
     """Labels of class and turn: integers [4 batch] or probabilities [4 batch, 4 classes]."""
     turns = jnp.arange(_TURNS, dtype=jnp.int32)
     if labels.ndim == 1:
-        return (_TURNS * labels[:, None] + turns).reshape(-1)
+        return (_TURNS * labels[:, None] + turns[None]).reshape(-1)
     turned = labels[:, None, :, None] * jnp.eye(_TURNS, dtype=labels.dtype)[None, :, None, :]
     return turned.reshape(_TURNS * labels.shape[0], -1)
 

@@ -53,7 +53,8 @@ class MixSkd(Method):
 
     Options: ClassVar = MixSkdOptions
     loss_function = staticmethod(losses.mixskd_loss)
-    takes_soft_labels = False
+    # An image is mixed with another one.
+    minimum_batch = 2
 
     def __init__(
         self,

@@ -1,7 +1,6 @@
 """OKDDip: peers that share a trunk weigh each other by attention, and a leader learns from all."""
 
 import dataclasses
-import math
 from typing import Any, ClassVar
 
 import jax
@@ -90,7 +89,10 @@ class Okddip(Method):
 
 
 def ramp_up(moment: Moment, epochs: int) -> jax.Array:
-    """exp(-5 (1 - min(t, R) / R)^2) in epoch t, with R = `epochs` or a third of all if less."""
-    length = min(epochs, math.ceil(moment.epochs / 3))
+    """exp(-5 (1 - min(t, R) / R)^2) in epoch t.
+
+    R is `epochs`, or a third of all epochs, rounded up, if that is less.
+    """
+    length = jnp.minimum(epochs, (moment.epochs + 2) // 3)
     share = jnp.minimum(moment.epoch, length) / length
     return jnp.exp(-5 * jnp.square(1 - share))

@@ -17,10 +17,9 @@ from skdsam_jax.models.layers import (
     BatchNorm,
     ConvNorm,
     Dense,
-    at_least_float32,
     global_average_pool,
 )
-from skdsam_jax.models.operations import relu
+from skdsam_jax.models.operations import at_least_float32, relu
 from skdsam_jax.models.settings import Settings
 from skdsam_jax.options import ConfigError
 

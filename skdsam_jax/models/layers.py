@@ -13,13 +13,8 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.initialization import convolution_kernel, dense_uniform
-from skdsam_jax.models.operations import convolution, depthwise_convolution
+from skdsam_jax.models.operations import at_least_float32, convolution, depthwise_convolution
 from skdsam_jax.models.settings import Settings
-
-
-def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
-    """`dtype`, or float32 where that is wider."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def global_average_pool(images: jax.Array) -> jax.Array:

@@ -15,9 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax import lax
+from jax.typing import DTypeLike
 
 # Wider blocks multiply more zeros, narrower ones are more convolutions to compile.
 _BLOCK_FEATURES = 64
+
+
+def at_least_float32(dtype: DTypeLike) -> jnp.dtype:
+    """The floating-point type `dtype`, or float32 where that is wider."""
+    return jnp.dtype(dtype if jnp.finfo(dtype).bits > 32 else jnp.float32)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -181,7 +187,7 @@ def _block_diagonal(kernel: jax.Array, groups: int) -> jax.Array:
         return kernel
     height, width, depth, out_features = kernel.shape
     kernel = kernel.reshape(height, width, 1, depth, groups, out_features // groups)
-    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(groups, 1, groups, 1)
+    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(1, 1, groups, 1, groups, 1)
     return (kernel * diagonal).reshape(height, width, groups * depth, out_features)
 
 
@@ -210,7 +216,7 @@ def _grouped_depthwise(images: jax.Array, kernel: jax.Array, *, stride: int) -> 
 def _sum_of_products(images: jax.Array, kernel: jax.Array, *, stride: int) -> jax.Array:
     """Nine shifted products, added in at least float32."""
     shifted = _shifted(images, stride)
-    weights = kernel.reshape(9, -1).astype(shifted[0].dtype)
+    weights = kernel.reshape(9, 1, 1, 1, -1).astype(shifted[0].dtype)
     return sum(x * weight for x, weight in zip(shifted, weights, strict=True)).astype(images.dtype)
 
 
@@ -222,7 +228,7 @@ def _shifted(
     above, left = before
     pixels = ((0, 0), (above, 2 - above), (left, 2 - left), (0, 0))
     padded = jnp.pad(images, pixels, constant_values=border)
-    padded = padded.astype(jnp.promote_types(images.dtype, jnp.float32))
+    padded = padded.astype(at_least_float32(images.dtype))
     return [
         padded[:, row : row + height : stride, column : column + width : stride]
         for row in range(3)

@@ -16,10 +16,9 @@ from skdsam_jax.models.layers import (
     ConvNorm,
     Dense,
     DepthwiseConv,
-    at_least_float32,
     global_average_pool,
 )
-from skdsam_jax.models.operations import max_pool, relu
+from skdsam_jax.models.operations import at_least_float32, max_pool, relu
 from skdsam_jax.models.settings import Settings
 
 

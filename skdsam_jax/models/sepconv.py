@@ -15,8 +15,8 @@ from flax import nnx
 
 from skdsam_jax.models.backbone import Backbone
 from skdsam_jax.models.heads import Head, capped, preactivate
-from skdsam_jax.models.layers import BatchNorm, ConvNorm, DepthwiseConv, at_least_float32
-from skdsam_jax.models.operations import double, relu
+from skdsam_jax.models.layers import BatchNorm, ConvNorm, DepthwiseConv
+from skdsam_jax.models.operations import at_least_float32, double, relu
 from skdsam_jax.models.settings import Settings
 
 

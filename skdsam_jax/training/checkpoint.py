@@ -1,9 +1,6 @@
-"""Checkpoints on Orbax: verified when read, and never trusted to be whole.
+"""Checkpoints of a run that trains: verified when read, and never trusted to be whole.
 
-A checkpoint is a folder `checkpoints/STEP` that plain Orbax reads: the item `state` holds `step`,
-`params`, `model_state` and `opt_state`, the item `epoch` the sums of the unfinished epoch. Its
-metadata holds the format's number, the experiment and the SHA-256 of the state: Orbax loads a
-flipped bit without a word, so the digest decides whether a checkpoint is intact.
+What their files hold is said in `skdsam_jax.trained.checkpoint_files`.
 """
 
 import contextlib
@@ -12,24 +9,26 @@ import logging
 import operator
 import pathlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-from absl import logging as absl_logging
 from orbax.checkpoint import v1 as ocp
 
 from skdsam_jax.options import ConfigError
-from skdsam_jax.training.state import TrainState, digest
+from skdsam_jax.trained.checkpoint_files import (
+    FORMAT,
+    CheckpointError,
+    checkpoint_folders,
+    digest,
+    quiet,
+    read,
+    reason,
+)
+from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums
 
-FORMAT = 1
-
 _log = logging.getLogger(__name__)
-
-
-class CheckpointError(RuntimeError):
-    """No checkpoint can be used; the message is one line that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,16 +83,17 @@ class Checkpoints:
           CheckpointError: there are checkpoints, and none of them is intact.
           ConfigError: a checkpoint was written by a newer version of this library.
         """
-        for folder in sorted(_steps(self._directory), key=lambda path: -int(path.name)):
+        for folder in checkpoint_folders(self._directory):
             try:
-                with _quiet():
+                with quiet():
                     return _read(folder, state, sums)
             except ConfigError:
                 raise
             except Exception as error:  # Orbax and its file formats raise whatever they meet.
                 aside = _move_aside(folder)
-                reason = _first_line(error)
-                _log.warning("checkpoint %s is damaged (%s); moved to %s", folder, reason, aside)
+                _log.warning(
+                    "checkpoint %s is damaged (%s); moved to %s", folder, reason(error), aside
+                )
         damaged = sorted(path.name for path in self._directory.glob("damaged-*"))
         if damaged:
             raise CheckpointError(
@@ -163,7 +163,7 @@ class Checkpoints:
     def _report(self, step: int, error: Exception) -> None:
         if jax.process_count() > 1:
             raise error  # The other processes wait for this one, and would wait for ever.
-        self._error = _first_line(error)
+        self._error = reason(error)
         _log.warning("the checkpoint of step %d was not written: %s", step, self._error)
         # Orbax goes on reporting this error, and counts the step among its own.
         self._checkpointer = None
@@ -192,28 +192,6 @@ class Checkpoints:
         return self._checkpointer
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Orbax silent about what `restore` reports itself."""
-    before = absl_logging.get_verbosity()
-    absl_logging.set_verbosity(absl_logging.FATAL)
-    try:
-        yield
-    finally:
-        absl_logging.set_verbosity(before)
-
-
-def _first_line(error: BaseException) -> str:
-    """What went wrong at the root, without what it was wrapped in, in at most 200 characters."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
-def _steps(directory: pathlib.Path) -> list[pathlib.Path]:
-    return [path for path in directory.glob("*") if path.name.isdecimal()]
-
-
 def _as_tree(value: TrainState | EpochSums) -> dict[str, Any]:
     """A dict, so that whoever reads the checkpoint with plain Orbax needs none of our classes."""
     tree = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
@@ -222,17 +200,8 @@ def _as_tree(value: TrainState | EpochSums) -> dict[str, Any]:
 
 
 def _read(folder: pathlib.Path, state: TrainState, sums: EpochSums) -> Restored:
-    metadata = ocp.checkpointables_metadata(folder).custom_metadata
-    if not metadata or not {"format", "digest"} <= set(metadata):
-        raise CheckpointError("its metadata is missing")
-    if metadata["format"] > FORMAT:
-        raise ConfigError(
-            f"{folder}: written in format {metadata['format']}, this version reads up to {FORMAT}"
-        )
     items = {"state": _as_tree(state), "epoch": _as_tree(sums)}
-    loaded = ocp.load_checkpointables(folder, jax.tree.map(_abstract, items))
-    if digest(loaded) != metadata["digest"]:
-        raise CheckpointError("its contents do not match their SHA-256")
+    loaded, metadata = read(folder, jax.tree.map(_abstract, items))
     return Restored(TrainState(**loaded["state"]), EpochSums(**loaded["epoch"]), metadata)
 
 

@@ -1,20 +1,24 @@
 """The training loop: reads top to bottom, from an experiment to its summary."""
 
 import dataclasses
+import functools
+import logging
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 
+from skdsam_jax import __version__, runtime
 from skdsam_jax.data import Dataset, load_dataset
 from skdsam_jax.evaluation.metrics import summarize_training
 from skdsam_jax.experiment import config
 from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.methods import find_method
 from skdsam_jax.options import ConfigError
+from skdsam_jax.trained import record
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.interruption import InterruptedRunError, Interruption
 from skdsam_jax.training.processes import any_process, is_first_process
@@ -26,13 +30,15 @@ from skdsam_jax.training.trainer import Trainer, check_model
 from skdsam_jax.training.workdir import Workdir
 from skdsam_jax.training.writers import MetricWriter
 
+_log = logging.getLogger(__name__)
+
 
 class NonFiniteError(RuntimeError):
     """Loss or gradient stopped being finite; the message says where it began."""
 
 
 def train(
-    experiment: Experiment,
+    experiment: Experiment | Mapping[str, Any],
     workdir: str | os.PathLike[str],
     *,
     stop_after_epochs: int | None = None,
@@ -44,8 +50,13 @@ def train(
     Each epoch runs in this order: its steps, evaluation, the line in `metrics.jsonl`, a checkpoint
     if one is due. A checkpoint never covers an epoch whose line is not written.
 
+    Called before anything used a device, it gives the numbers that the command gives. Where JAX has
+    started already, flags of XLA that decide the last digits cannot be set any more; a warning
+    names them, and `network.json` and `summary.json` hold those in force.
+
     Args:
-      experiment: what to train.
+      experiment: what to train; or a config such as `default_config` gives, as a ConfigDict or a
+        nested dict.
       workdir: the run's folder; a run found there goes on where its newest checkpoint stands.
       stop_after_epochs: end early, when this many epochs of the run are finished.
       devices: what to train on; all devices of all processes if None.
@@ -59,15 +70,22 @@ def train(
       NonFiniteError: the loss or the gradient stopped being finite.
       InterruptedRunError: SIGTERM or Ctrl-C came; the state is saved.
     """
+    runtime.configure()
+    if not isinstance(experiment, Experiment):
+        experiment = config.from_config_dict(experiment)
     # Everything that can be wrong is looked at before the first file is written.
     method = find_method(experiment.method.name)
     experiment = dataclasses.replace(experiment, method=method.resolve(experiment.method))
     folder = Workdir(workdir)
     folder.check(experiment)
     mesh = data_mesh(devices)
+    if mesh.devices.flat[0].platform == "cpu" and runtime.missing_flags():
+        _warn_of_missing_flags(*runtime.missing_flags())
     check_model(experiment.model)
     dataset = load_dataset(experiment.data, experiment.seed)
     _check(experiment, dataset, mesh)
+    network = record.describe_network(dataset, experiment.data)
+    folder.check_record(network)
     trainer = Trainer(experiment, dataset, mesh)
 
     options = experiment.checkpoint
@@ -80,6 +98,9 @@ def train(
             folder.checkpoints, keep_latest=options.keep_latest, keep_best=keep_best
         ) as checkpoints,
     ):
+        if is_first_process():
+            flags = {"xla_flags": runtime.xla_flags(), "version": __version__}
+            folder.write_json(record.FILE, network.to_dict() | flags)
         run = _Run(trainer, folder, checkpoints, interruption, verbose)
         last_epoch = min(experiment.training.epochs, stop_after_epochs or sys.maxsize)
         with MetricWriter(folder, experiment.logging, first_epoch=len(run.history)) as writer:
@@ -93,6 +114,16 @@ def train(
         if is_first_process():
             folder.write_json("summary.json", summary)
         return summary
+
+
+@functools.cache
+def _warn_of_missing_flags(*flags: str) -> None:
+    """Once per process."""
+    _log.warning(
+        "JAX started without %s, so numbers may differ from those of the command in their last "
+        "digits; call skdsam_jax.runtime.configure() before anything uses a device",
+        " ".join(flags),
+    )
 
 
 def _check(experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:

@@ -1,11 +1,9 @@
 """The state a step turns into the next, and how it lies on the devices."""
 
 import dataclasses
-import hashlib
-from typing import Any
 
 import jax
-import numpy as np
+import jax.numpy as jnp
 import optax
 
 from skdsam_jax.experiment.run_options import TrainingOptions
@@ -52,7 +50,9 @@ def learning_rate_schedule(options: TrainingOptions, steps_per_epoch: int) -> op
     for share in options.decay_at:
         step = round(share * options.epochs) * steps_per_epoch
         boundaries[step] = boundaries.get(step, 1.0) * options.decay_factor
-    return optax.piecewise_constant_schedule(options.learning_rate, boundaries)
+    schedule = optax.piecewise_constant_schedule(options.learning_rate, boundaries)
+    # Optax compares an integer step with floats, which strict promotion refuses.
+    return lambda step: schedule(jnp.asarray(step, float))
 
 
 def create_optimizer(
@@ -67,22 +67,3 @@ def create_optimizer(
             nesterov=options.nesterov,
         ),
     )
-
-
-def digest(*trees: Any) -> str:
-    """SHA-256 over the names, types, shapes and bytes of all arrays of `trees`, in name order.
-
-    Args:
-      *trees: pytrees of arrays; the order of the arguments counts.
-
-    Returns:
-      64 hexadecimal digits.
-    """
-    sha = hashlib.sha256()
-    for tree in trees:
-        leaves = jax.tree_util.tree_leaves_with_path(tree)
-        for name, leaf in sorted((jax.tree_util.keystr(path), leaf) for path, leaf in leaves):
-            array = np.asarray(leaf)
-            sha.update(f"{name} {array.dtype} {array.shape}\n".encode())
-            sha.update(np.ascontiguousarray(array).data)
-    return sha.hexdigest()

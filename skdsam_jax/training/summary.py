@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from skdsam_jax import __version__
+from skdsam_jax import __version__, runtime
 from skdsam_jax.experiment import config
-from skdsam_jax.training.state import TrainState, digest
+from skdsam_jax.trained.checkpoint_files import digest
+from skdsam_jax.training.state import TrainState
 
 if TYPE_CHECKING:
     from skdsam_jax.training.trainer import Trainer
@@ -26,7 +27,8 @@ def make_summary(
     """The summary of a run whose finished epochs are `history`.
 
     `test_accuracy` is that of the last evaluated epoch. `best_test_accuracy` is an oracle: it was
-    chosen by looking at the test set, and is no result.
+    chosen by looking at the test set, and is no result. `best_validation_step` is that of the
+    checkpoint that is kept as the best on the validation split.
 
     Args:
       trainer: of the run.
@@ -40,6 +42,11 @@ def make_summary(
     evaluated = [line for line in history if "test" in line]
     last = evaluated[-1]["test"] if evaluated else {}
     best = max(evaluated, key=lambda line: line["test"]["accuracy"], default=None)
+    validated = [line for line in history if "validation" in line]
+    # The later of equals, as `Checkpoints` keeps them.
+    chosen = max(
+        validated, key=lambda line: (line["validation"]["accuracy"], line["step"]), default=None
+    )
     rates = [line["images_per_second"] for line in history if line["images_per_second"]]
     return {
         "method": experiment.method.name,
@@ -59,6 +66,7 @@ def make_summary(
         "attention_entropy": last.get("attention_entropy"),
         "test": last or None,
         "validation": history[-1].get("validation") if history else None,
+        "best_validation_step": chosen["step"] if chosen else None,
         "skipped_steps": sum(line["skipped_steps"] for line in history),
         "images_per_second": statistics.median(rates) if rates else None,
         "parameters": trainer.parameter_count,
@@ -67,6 +75,7 @@ def make_summary(
         "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
         "config": config.to_dict(experiment),
         "versions": describe_versions(),
+        "xla_flags": runtime.xla_flags(),
         "hardware": describe_hardware(trainer.mesh),
     }
 

@@ -174,6 +174,14 @@ class Trainer:
         sums = jax.eval_shape(self._make_empty_sums)
         return jax.tree.map(self._abstract, (state, sums))
 
+    @property
+    def abstract_inputs(self) -> Inputs:
+        """Shapes and types of what `dispatch` reads."""
+        shape = (self.steps_per_epoch, self._order.batch_size, self._order.reads.count)
+        order = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self._by_batch)
+        data = self._pipelines["train"].abstract
+        return Inputs(order, data, self._seed, self._frozen)
+
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""
         return self._initial(self._seed, self._labels), self.empty_sums()
@@ -199,7 +207,7 @@ class Trainer:
 
     def lower(self, count: int = 1) -> jax.stages.Lowered:
         """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""
-        return self._dispatch.lower(*self.abstract, next(self.inputs(0)), count=count)
+        return self._dispatch.lower(*self.abstract, self.abstract_inputs, count=count)
 
     def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
         """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""

@@ -10,13 +10,15 @@ from typing import Any
 
 from skdsam_jax.experiment.config import Experiment, differences, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
+from skdsam_jax.trained.record import NetworkRecord, read_record
 from skdsam_jax.training.processes import any_process, is_first_process, wait_for_all
 
 
 class Workdir:
     """One run's folder, held by one process at a time; a context manager.
 
-    Files: `config.json`, `metrics.jsonl` (one line per finished epoch), `summary.json`,
+    Files: `config.json`, `network.json` (what the network takes and what its classes are called),
+    `metrics.jsonl` (one line per finished epoch), `summary.json`,
     `checkpoints/` and TensorBoard's events.
     """
 
@@ -91,6 +93,16 @@ class Workdir:
             raise ConfigError(f"workdir {self.path}: another process trains here") from None
         self.check(experiment)
         self.write_json("config.json", to_dict(experiment))
+
+    def check_record(self, record: NetworkRecord) -> None:
+        """Raises a ConfigError if the run in the folder was trained on other classes or images."""
+        before = read_record(self.path)
+        for name in ("class_names", "image_shape"):
+            if before is not None and getattr(before, name) != getattr(record, name):
+                raise ConfigError(
+                    f"workdir {self.path}: the data is not what the run was trained on, another "
+                    f"{name} than in its network.json"
+                )
 
     def close(self) -> None:
         """Gives the folder up; the lock also dies with the process."""

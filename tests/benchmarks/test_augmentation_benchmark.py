@@ -18,5 +18,13 @@ def test_the_command_writes_what_it_measured(tmp_path, capsys):
 
 def test_every_distortion_is_among_them():
     asked = [DataOptions(name="cifar100", **fields) for _, _, fields in CASES.values()]
-    for field in ("crop", "crop_padding", "flip", "autoaugment", "cutout", "mixup_alpha"):
+    for field in (
+        "crop",
+        "crop_padding",
+        "flip",
+        "autoaugment",
+        "cutout",
+        "mixup_alpha",
+        "cutmix_alpha",
+    ):
         assert len({dataclasses.asdict(options)[field] for options in asked}) > 1, field

@@ -24,7 +24,7 @@ def _cropped(images, offsets, padding, fill):
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     padding=st.integers(0, 4),
     height=st.sampled_from([5, 8]),
@@ -82,7 +82,7 @@ def _cut_out(images, centres, size):
     return result
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     size=st.integers(1, 9),
     height=st.sampled_from([5, 8]),

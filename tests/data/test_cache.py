@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 import pytest
+from patience import HANGING
 
 from skdsam_jax.data import DataOptions, load_dataset
 from skdsam_jax.data.sources.cache import load_or_make
@@ -129,7 +130,7 @@ def test_processes_may_write_the_same_entry_at_once(cache):
     processes = [context.Process(target=_race, args=(barrier, results)) for _ in range(3)]
     for process in processes:
         process.start()
-    assert [results.get(timeout=60) for _ in processes] == [True] * 3
+    assert [results.get(timeout=HANGING) for _ in processes] == [True] * 3
     for process in processes:
         process.join()
     assert os.listdir(cache) == ["entry.npz"]

@@ -10,7 +10,7 @@ import pytest
 from skdsam_jax.data import DataOptions, load_dataset
 from skdsam_jax.data.augmentation import augment
 from skdsam_jax.data.augmentation.autoaugment import random_autoaugment
-from skdsam_jax.data.augmentation.distort import distort
+from skdsam_jax.data.augmentation.distort import Look, distort
 from skdsam_jax.data.augmentation.resized_crop import random_resized_crop
 from skdsam_jax.options import ConfigError, build
 
@@ -24,9 +24,8 @@ def _images(batch=32, side=16):
 
 def _distort(images, key, size=None, **options):
     labels = jnp.arange(len(images), dtype=jnp.int32) % 5
-    settings = {"mean": MEAN, "std": STD, "num_classes": 5, "dtype": jnp.float32}
-    settings["size"] = size or images.shape[1:3]
-    function = functools.partial(distort, options=DataOptions(**options), **settings)
+    look = Look(size or images.shape[1:3], MEAN, STD, num_classes=5)
+    function = functools.partial(distort, options=DataOptions(**options), look=look)
     return jax.jit(function)(jnp.asarray(images), labels, key=key)
 
 
@@ -100,6 +99,33 @@ def test_mixup_sees_the_other_distortions_done(key):
     np.testing.assert_allclose(mixed, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_cutmix_sees_the_other_distortions_done(key):
+    """Every pixel is one that the same key makes without CutMix, and labels say how many are."""
+    images = _images(4)
+    options = {"cutout": "mean"}
+    plain = np.asarray(_distort(images, key, **options)[0])
+    mixed, targets = (
+        np.asarray(part) for part in _distort(images, key, cutmix_alpha=1.0, **options)
+    )
+    for image, own, target in zip(mixed, range(4), targets, strict=True):
+        partner = next((label for label in np.flatnonzero(target) if label != own), own)
+        box = np.any(image != plain[own], axis=-1)
+        np.testing.assert_allclose(image[box], plain[partner][box], rtol=1e-5, atol=1e-5)
+        # What is cut out of both images shows no border.
+        assert box.sum() <= 256 * (1 - target[own]) + 1e-3
+    assert np.any((targets > 0) & (targets < 1))
+
+
+@pytest.mark.parametrize("crop", ["padded", "resized"])
+def test_what_was_cropped_already_is_not_cropped_again(key, crop):
+    images, labels = jnp.asarray(_images(4)), jnp.arange(4, dtype=jnp.int32)
+    options = DataOptions(crop=crop, flip=False)
+    found, _ = distort(
+        images, labels, key=key, options=options, look=Look((16, 16), MEAN, STD, 5), cropped=True
+    )
+    np.testing.assert_allclose(found, _normalized(_images(4)), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -107,6 +133,11 @@ def test_mixup_sees_the_other_distortions_done(key):
         ({"cutout": "grey"}, "config.data.cutout: unknown value 'grey'; known are"),
         ({"crop_fill": 256}, "config.data.crop_fill: takes at most 255, not 256"),
         ({"mixup_alpha": -0.1}, "config.data.mixup_alpha: takes at least 0"),
+        ({"cutmix_alpha": -1.0}, "config.data.cutmix_alpha: takes at least 0"),
+        (
+            {"mixup_alpha": 0.2, "cutmix_alpha": 1.0},
+            "config.data.cutmix_alpha: takes 0 with Mixup; a batch is mixed once",
+        ),
         (
             {"crop": "padded", "pipeline": "streaming"},
             "config.data.crop: takes resized when streaming, not padded",

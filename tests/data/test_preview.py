@@ -7,13 +7,19 @@ import sys
 
 import numpy as np
 import pytest
+from patience import HANGING
 from PIL import Image
 
 from skdsam_jax.commands.preview import draw, main, tile
 from skdsam_jax.data import DataOptions, Dataset, Split, load_dataset
-from skdsam_jax.data.pipelines.photograph_crops import EvaluationViews, TrainingViews
-from skdsam_jax.data.pipelines.resident import epoch_order, place, training_batch
+from skdsam_jax.data.augmentation.distort import Look
+from skdsam_jax.data.pipelines.keys import moment_of
+from skdsam_jax.data.pipelines.order import ReadingOrder
+from skdsam_jax.data.pipelines.photograph_crops import central_crops, random_crops
+from skdsam_jax.data.pipelines.resident import place, training_batch
 from skdsam_jax.methods import find_method
+from skdsam_jax.options import ConfigError
+from skdsam_jax.reads import once, twice, with_companions, with_previous
 
 ROOT = pathlib.Path(__file__).parents[2]
 # Enlarged 12 times to 96 pixels, behind a gap of 4.
@@ -45,22 +51,18 @@ def test_rows_are_an_image_and_what_training_makes_of_it(dataset):
     grid = _draw(dataset, options)
     assert grid.shape == (4 * PITCH + 4, 3 * PITCH + 4, 3)
     assert np.all(grid[:4] == 255)
-    order = epoch_order(3, 0, 20, 10)[0]
+    rows = ReadingOrder(3, 20, 10).epoch(0)[0]
     batch = training_batch(
         place(dataset.train),
-        order,
+        rows,
+        moment_of(3, 0, steps_per_epoch=2, epochs=1),
         seed=3,
-        epoch=0,
-        step=0,
         options=options,
-        size=(SIDE, SIDE),
-        mean=dataset.mean,
-        std=dataset.std,
-        num_classes=5,
+        look=Look((SIDE, SIDE), dataset.mean, dataset.std, 5),
     )
     expected = (np.asarray(batch.images[:4]) * dataset.std + dataset.mean) * 255
     tiles = _tiles(grid)
-    np.testing.assert_array_equal(tiles[:, 0], dataset.train.images[np.asarray(order[:4])])
+    np.testing.assert_array_equal(tiles[:, 0], dataset.train.images[np.asarray(rows[:4, 0])])
     np.testing.assert_array_equal(tiles[:, 1], expected.round().clip(0, 255))
     assert np.any(tiles[:, 2] != tiles[:, 1])
 
@@ -75,7 +77,38 @@ def test_views_of_a_method_stand_side_by_side(dataset):
             np.testing.assert_array_equal(row[1 + turn], np.rot90(row[0], turn))
 
 
-def test_streamed_photographs_are_cropped_once(tmp_path):
+@pytest.mark.parametrize("reads", [twice, with_companions(2, include_self=False)])
+def test_reads_of_an_anchor_stand_side_by_side(dataset, reads):
+    """Undistorted, so that each tile says which example it is."""
+    options = DataOptions(crop_padding=0, flip=False)
+    labels = dataset.train.labels if reads.needs_labels else None
+    rows = np.asarray(ReadingOrder(3, 20, 10, reads, labels).epoch(0)[0, :4])
+    tiles = _tiles(_draw(dataset, options, reads=reads))
+    # The images of a run's first step stay in the epochs after it.
+    expected = np.concatenate([rows[:, :1], rows, rows], axis=1)
+    np.testing.assert_array_equal(tiles, dataset.train.images[expected])
+
+
+def test_reads_and_views_multiply(dataset):
+    options = DataOptions(crop_padding=0, flip=False)
+    views = find_method("skdsam_sla").views
+    settings = {"versions": 1, "images": 2, "views": views, "reads": twice}
+    tiles = _tiles(_draw(dataset, options, **settings))
+    assert tiles.shape[1] == 1 + 2 * 4
+    np.testing.assert_array_equal(tiles[:, 1:5], tiles[:, 5:])
+
+
+def test_what_the_reads_cannot_read_is_refused(dataset):
+    with pytest.raises(ConfigError, match=r"config\.method: 9 companions of each image take"):
+        _draw(dataset, DataOptions(), reads=with_companions(9, include_self=True))
+
+
+def test_no_more_rows_are_drawn_than_a_batch_has_images(dataset):
+    assert _tiles(_draw(dataset, DataOptions(), images=12, versions=1)).shape[:2] == (10, 2)
+
+
+@pytest.mark.parametrize("reads", [once, twice, with_previous])
+def test_streamed_photographs_are_cropped_once(tmp_path, reads):
     generator = np.random.default_rng(0)
     for name in ("train/bee", "train/cow", "test/bee", "test/cow"):
         (tmp_path / name).mkdir(parents=True)
@@ -91,13 +124,14 @@ def test_streamed_photographs_are_cropped_once(tmp_path):
         flip=False,
     )
     photographs = load_dataset(options, seed=3)
-    tiles = _tiles(_draw(photographs, options, batch_size=6))
-    order = np.asarray(epoch_order(3, 0, 6, 6)[0])
-    crops = TrainingViews(photographs.train, 6, 3)
-    for epoch in range(2):
-        np.testing.assert_array_equal(tiles[:, 1 + epoch], crops.make(epoch, order)[0][:4])
-    originals, _ = EvaluationViews(photographs.train, 6).make(0, order[:4])
-    np.testing.assert_array_equal(tiles[:, 0], originals)
+    tiles = _tiles(_draw(photographs, options, batch_size=6, reads=reads, images=12))
+    rows = np.asarray(ReadingOrder(3, 6, 6, reads).epoch(0)[0])
+    for epoch, drawn in enumerate(np.split(tiles[:, 1:], 2, axis=1)):
+        expected, _ = random_crops(
+            photographs.train, rows.reshape(-1), np.arange(rows.size), seed=3, epoch=epoch, step=0
+        )
+        np.testing.assert_array_equal(drawn.reshape(expected.shape), expected)
+    np.testing.assert_array_equal(tiles[:, 0], central_crops(photographs.train, rows[:, 0])[0])
 
 
 def test_large_images_are_not_enlarged():
@@ -114,7 +148,7 @@ def test_the_command_writes_a_picture(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=HANGING,
         check=False,
     )
     assert result.returncode == 0, result.stderr
@@ -157,8 +191,8 @@ def test_help_lists_flags_and_fields(capsys):
 def test_mixup_finds_partners_within_the_batch(dataset):
     options = DataOptions(crop_padding=0, flip=False, mixup_alpha=1.0)
     tiles = _tiles(_draw(dataset, options, images=10, versions=1))
-    order = epoch_order(3, 0, 20, 10)[0]
-    images = dataset.train.images[np.asarray(order)].reshape(10, -1).astype(float)
+    rows = ReadingOrder(3, 20, 10).epoch(0)[0]
+    images = dataset.train.images[np.asarray(rows[:, 0])].reshape(10, -1).astype(float)
     weights = np.linalg.lstsq(images.T, tiles[:, 1].reshape(10, -1).T.astype(float), rcond=None)[0]
     np.testing.assert_allclose(weights.sum(0), 1, atol=0.01)
     assert np.max(np.sum(weights > 0.02, axis=0)) == 2

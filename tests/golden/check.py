@@ -105,7 +105,7 @@ def check(path: pathlib.Path | str) -> bool:
             print(f"{name}: FAILED, {error}")
             passed = False
             continue
-        worst = max(comparisons, key=lambda comparison: comparison.error)
+        worst = max(comparisons, key=lambda comparison: comparison.error / comparison.tolerance)
         print(f"{name}: {len(comparisons)} arrays, largest error {worst.error:.1e} ({worst.name})")
         for comparison in comparisons:
             if not comparison.passes:

@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from skdsam_jax import losses
+from skdsam_jax.batch import Batch
 from skdsam_jax.evaluation.metrics import exit_sums, summarize_exits
 from skdsam_jax.methods import METHODS, create_method
 from skdsam_jax.methods.label_augmentation import LabelAugmentation
@@ -30,9 +32,13 @@ def _network(name, **changes):
     return Functional(build)
 
 
+def _batch(images, labels):
+    return Batch(images, labels, jnp.arange(len(labels), dtype=jnp.int32))
+
+
 @pytest.fixture(scope="module")
 def cross_entropy():
-    network = _network("cross_entropy_sla", aggregation_temperature=2.0)
+    network = _network("sla_sd", aggregation_temperature=2.0)
     return network, *jax.jit(network.init)(0)
 
 
@@ -77,7 +83,9 @@ def test_loss_is_the_published_one(cross_entropy, batch, soft):
     def compute(labels):
         method = network.merge(params, model_state)
         stages = method.classifier.backbone(method.views(images), train=True)
-        return stages[-1].mean((1, 2)), network.merge(params, model_state).loss(images, labels)
+        return stages[-1].mean((1, 2)), network.merge(params, model_state).loss(
+            _batch(images, labels)
+        )
 
     given = jnp.asarray(targets, jnp.float32) if soft else labels
     features, (scalar, (terms, outputs)) = compute(given)
@@ -97,12 +105,16 @@ def test_loss_is_the_published_one(cross_entropy, batch, soft):
     p, q = _softmax(aggregated / 2), _softmax(single / 2)
     divergence = (p * np.log(p / q)).sum(-1)
 
-    np.testing.assert_allclose(outputs.aggregated, aggregated, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs.others["aggregated"], aggregated, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(terms["cross_entropy"], cross_entropy, rtol=1e-4)
     np.testing.assert_allclose(terms["joint_cross_entropy"], joint_cross_entropy, rtol=1e-4)
     np.testing.assert_allclose(terms["aggregation_kl"], divergence, rtol=1e-3, atol=1e-5)
     expected = (cross_entropy + joint_cross_entropy + 2**2 * divergence).mean()
     np.testing.assert_allclose(scalar, expected, rtol=1e-4)
+
+    rows = joint.reshape(4 * BATCH, -1)
+    published, _ = losses.sla_sd_loss(rows, single, given, aggregation_temperature=2.0)
+    np.testing.assert_allclose(scalar, published, rtol=1e-4)
 
 
 def test_aggregation_trains_the_single_head_and_not_the_joint_one(cross_entropy, batch):
@@ -111,7 +123,7 @@ def test_aggregation_trains_the_single_head_and_not_the_joint_one(cross_entropy,
     @jax.jit
     @jax.grad
     def gradient(params):
-        _, (terms, _) = network.merge(params, model_state).loss(*batch)
+        _, (terms, _) = network.merge(params, model_state).loss(_batch(*batch))
         return jnp.mean(terms["aggregation_kl"])
 
     gradients = gradient(params)
@@ -131,10 +143,12 @@ def test_single_and_aggregated_inference_are_measured_apart(cross_entropy, batch
     outputs, sums = evaluate()
     measures = summarize_exits(sums)
     single = np.argmax(outputs.logits[-1], -1) == labels
-    aggregated = np.argmax(outputs.aggregated, -1) == labels
+    aggregated = np.argmax(outputs.others["aggregated"], -1) == labels
     assert measures["accuracy"] == pytest.approx(np.mean(single))
     assert measures["aggregated_accuracy"] == pytest.approx(np.mean(aggregated))
-    probabilities = _softmax(np.asarray(outputs.aggregated, np.float64))[np.arange(BATCH), labels]
+    probabilities = _softmax(np.asarray(outputs.others["aggregated"], np.float64))[
+        np.arange(BATCH), labels
+    ]
     assert measures["aggregated_nll"] == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
     assert {"aggregated_top5_accuracy", "aggregated_calibration_error"} <= set(measures)
 
@@ -152,9 +166,9 @@ def test_the_shallow_exits_see_the_upright_images_alone(batch):
         return first, augmented.merge(params, model_state).outputs(images, train=False)
 
     expected, outputs = compute()
-    assert expected.aggregated is None
+    assert not expected.others
     jax.tree.map(
         lambda ours, theirs: np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5),
-        outputs._replace(aggregated=None),
+        outputs._replace(others={}),
         expected,
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skdsam_jax import losses
+from skdsam_jax.batch import Batch
 from skdsam_jax.methods import METHODS, create_method
 from skdsam_jax.models import create_backbone
 from skdsam_jax.models.variables import Functional
@@ -16,6 +17,10 @@ CLASSES = 5
 @pytest.fixture(scope="module")
 def images():
     return jnp.asarray(np.random.default_rng(0).normal(size=(8, 16, 16, 3)), jnp.float32)
+
+
+def _batch(images, labels):
+    return Batch(images, labels, jnp.arange(len(labels), dtype=jnp.int32))
 
 
 def _network(**changes):
@@ -65,12 +70,12 @@ def test_uniform_energy_builds_no_projections_and_weighs_alike(images):
 def test_reported_attention_is_the_one_in_the_loss(images):
     network = _network(energy="dot")
     method = network.merge(*jax.jit(network.init)(0))
-    _, (terms, outputs) = method.loss(images, jnp.zeros(8, jnp.int32))
+    _, (terms, outputs) = method.loss(_batch(images, jnp.zeros(8, jnp.int32)))
     np.testing.assert_array_equal(terms["attention"], outputs.attention)
 
 
 def test_options_reach_the_loss(images):
-    labels = jnp.arange(8) % CLASSES
+    labels = jnp.arange(8, dtype=jnp.int32) % CLASSES
     changes = {
         "distillation_weight": 0.7,
         "feature_weight": 3.0,
@@ -82,7 +87,7 @@ def test_options_reach_the_loss(images):
     network = _network(**changes)
     params, model_state = jax.jit(network.init)(0)
     outputs = network.merge(params, model_state).outputs(images, train=True)
-    scalar, _ = network.merge(params, model_state).loss(images, labels)
+    scalar, _ = network.merge(params, model_state).loss(_batch(images, labels))
     expected, _ = losses.skdsam_loss(
         outputs.logits, outputs.features, outputs.projections, labels, **changes
     )

@@ -1,13 +1,17 @@
 """A set of images that any method learns in seconds, and experiments on it."""
 
+import atexit
 import functools
+import tempfile
 from typing import Any
 
+import jax
 import numpy as np
 
-from skdsam_jax.data import Dataset, Split
+from skdsam_jax.data import DATASETS, Dataset, Split
 from skdsam_jax.experiment.config import Experiment, default_config, from_config_dict
 from skdsam_jax.models import BACKBONES, BasicBlock, ResNet
+from skdsam_jax.training import train
 
 CLASSES, EXAMPLES, BATCH, SIZE = 4, 32, 16, 16
 
@@ -15,6 +19,7 @@ TINY = "tiny_resnet"
 """Three stages of one block: compiling dominates the time of these tests."""
 
 BACKBONES.setdefault(TINY, functools.partial(ResNet, BasicBlock, (1, 1, 1)))
+DATASETS.setdefault("toy", lambda options: make_dataset())
 
 
 def make_dataset() -> Dataset:
@@ -33,13 +38,29 @@ def make_experiment(
 ) -> Experiment:
     """A method with some of its options on the tiny backbone."""
     config = default_config()
-    config.method.name = method
+    config.method.name, config.data.name = method, "toy"
     config.model.name, config.model.width = TINY, 4
     config.data.crop_padding, config.data.flip = 0, False
     config.data.mixup_alpha = mixup_alpha
     config.training.batch_size, config.training.epochs = BATCH, epochs
     config.training.learning_rate = 0.02
     config.evaluation.batch_size = EXAMPLES
+    if method == "knowledge_distillation":
+        config.method.teacher = teacher()
     for name, value in options.items():
         config.method[name] = value
     return from_config_dict(config)
+
+
+@functools.cache
+def teacher() -> str:
+    """The workdir of a run that knows the colours, gone with the process."""
+    folder = tempfile.TemporaryDirectory(prefix="teacher-")
+    atexit.register(folder.cleanup)
+    train(
+        make_experiment("cross_entropy", epochs=3),
+        folder.name,
+        devices=jax.devices()[:1],
+        verbose=False,
+    )
+    return folder.name

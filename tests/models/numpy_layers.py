@@ -46,15 +46,16 @@ def unit(images, module, stride=1, padding=0):
     return normalized(convolution(images, conv.kernel[...], stride, padding, groups), module.norm)
 
 
-def max_pool(images):
-    """Windows of 3x3 with stride 2, padded by one."""
+def max_pool(images, before=(1, 1)):
+    """Windows of 3x3 with stride 2; the first begins `before` pixels outside."""
     height, width = images.shape[1:3]
+    above, beside = before
     rows = [
         [
-            images[:, max(top - 1, 0) : top + 2, max(left - 1, 0) : left + 2].max((1, 2))
-            for left in range(0, width, 2)
+            images[:, max(top, 0) : top + 3, max(left, 0) : left + 3].max((1, 2))
+            for left in range(-beside, width - beside, 2)
         ]
-        for top in range(0, height, 2)
+        for top in range(-above, height - above, 2)
     ]
     return np.stack([np.stack(row, 1) for row in rows], 1)
 

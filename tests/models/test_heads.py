@@ -43,6 +43,17 @@ def upsampled(images, size):
     return result
 
 
+def upsampled_between_corner_pixels(images, size):
+    """Bilinear interpolation; the centres of the corner pixels of both sizes coincide."""
+    for axis, pixels in zip((1, 2), size, strict=True):
+        positions = np.linspace(0, images.shape[axis] - 1, pixels)
+        low = np.floor(positions).astype(int)
+        high = np.minimum(low + 1, images.shape[axis] - 1)
+        share = (positions - low).reshape(-1, *(1,) * (3 - axis))
+        images = (1 - share) * images.take(low, axis) + share * images.take(high, axis)
+    return images
+
+
 def mask(images, link):
     features = images
     if link.preactivation is not None:
@@ -50,7 +61,8 @@ def mask(images, link):
     features = numpy_layers.relu(
         numpy_layers.normalized(sepconv(features, link.sepconv), link.norm)
     )
-    return 1 / (1 + np.exp(-upsampled(features, images.shape[1:3])))
+    resize = upsampled_between_corner_pixels if link.align_corners else upsampled
+    return 1 / (1 + np.exp(-resize(features, images.shape[1:3])))
 
 
 def random(*shape, seed=0):
@@ -64,12 +76,15 @@ def call(module, inputs):
     return np.asarray(compute(state, jnp.asarray(inputs)))
 
 
-@pytest.mark.parametrize("preactivation", [False, True])
+@pytest.mark.parametrize(
+    ("preactivation", "align_corners"), [(False, False), (True, False), (False, True)]
+)
 @pytest.mark.parametrize("size", [(8, 4), (7, 5), (1, 2)])
-def test_attention_link(size, preactivation):
+def test_attention_link(size, preactivation, align_corners):
     images = random(3, *size, 3)
     with jax.enable_x64(True):
-        link = float64(AttentionLink, 3, preactivation=preactivation)
+        options = {"preactivation": preactivation, "align_corners": align_corners}
+        link = float64(AttentionLink, 3, **options)
         actual = call(link, images)
         expected = mask(images, link)
     assert actual.shape == images.shape
@@ -136,6 +151,19 @@ def test_bottleneck_head(size, reduction, preactivation):
             features = numpy_layers.relu(numpy_layers.unit(features, module, stride))
     assert actual.shape == (3, 6)
     np.testing.assert_allclose(actual, features.mean((1, 2)), atol=1e-10)
+
+
+def test_a_head_pools_its_map():
+    images = jnp.asarray(random(2, 8, 8, 2), jnp.float32)
+    for head in (
+        SepConvHead((2, 3, 5), preactivation=True, rngs=nnx.Rngs(0)),
+        BottleneckHead(2, 4, 5, 4, preactivation=True, rngs=nnx.Rngs(0)),
+    ):
+        feature_map = head.feature_map(images, train=False)
+        assert feature_map.shape == (2, 2, 2, 5)
+        np.testing.assert_allclose(
+            head(images, train=False), feature_map.mean((1, 2)), rtol=1e-6, atol=1e-7
+        )
 
 
 def test_bottleneck_head_needs_a_kernel_of_pixels():

@@ -235,13 +235,16 @@ def test_what_all_platforms_share_is_traced_once():
     assert "platform_index" not in jaxpr
 
 
+@pytest.mark.parametrize("before", [(1, 1), (0, 1), (0, 0)])
 @pytest.mark.parametrize("size", SIZES)
-def test_forms_of_max_pool_agree(size, monkeypatch):
+def test_forms_of_max_pool_agree(size, before, monkeypatch):
     """No two of the maps' values are equal; all are negative, which padding with 0 would show."""
     images = random(2, *size, 3) - 10
-    expected = numpy_layers.max_pool(images)
+    expected = numpy_layers.max_pool(images, before)
     cotangent = random(*expected.shape, seed=1)
-    results = both_forms(max_pool, cotangent, images, monkeypatch=monkeypatch)
+    results = both_forms(
+        lambda x: max_pool(x, before=before), cotangent, images, monkeypatch=monkeypatch
+    )
     np.testing.assert_array_equal(results[0][0], expected)
     for shifted, window in zip(*results, strict=True):
         np.testing.assert_array_equal(shifted, window)

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from patience import HANGING
 
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training import checkpoint
@@ -244,7 +245,7 @@ def test_a_full_disk_costs_one_checkpoint_and_not_the_run(tmp_path):
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING,
         check=True,
     )
     assert "the last checkpoint was not written" in process.stdout

@@ -14,9 +14,13 @@ from skdsam_jax.training.trainer import Trainer
 STEPS = 20
 
 
-@pytest.fixture(scope="module")
-def experiment():
+@pytest.fixture(
+    scope="module", params=["cross_entropy", pytest.param("skdsam", marks=pytest.mark.slow)]
+)
+def experiment(request):
     config = default_config()
+    config.method.name = request.param
+    config.model.name = "wrn16_2"
     config.model.width = 4
     config.data.train_examples = 80
     config.training.batch_size = 16
@@ -37,13 +41,12 @@ def _train(experiment, dataset, devices, steps=STEPS):
     state, sums = trainer.initial()
     losses = []
     for step in range(steps):
-        batches = trainer.batches(*divmod(step, trainer.steps_per_epoch))
-        state, sums, last = trainer.dispatch(state, sums, batches, 1)
+        inputs = trainer.inputs(*divmod(step, trainer.steps_per_epoch))
+        state, sums, last = trainer.dispatch(state, sums, next(inputs), 1)
         losses.append(float(last["loss"]))
     return np.asarray(losses) / 16, state, trainer.evaluate(state, "test")
 
 
-@pytest.mark.slow
 def test_one_and_eight_devices_agree_in_float64(experiment, dataset):
     with jax.enable_x64(True):
         one, state_of_one, test_of_one = _train(experiment, dataset, 1)
@@ -61,14 +64,12 @@ def test_one_and_eight_devices_agree_in_float64(experiment, dataset):
     np.testing.assert_allclose(test_of_one["nll"], test_of_eight["nll"], rtol=1e-7)
 
 
-@pytest.mark.slow
 def test_one_and_eight_devices_begin_alike_in_float32(experiment, dataset):
     one, *_ = _train(experiment, dataset, 1, steps=1)
     eight, *_ = _train(experiment, dataset, 8, steps=1)
     np.testing.assert_allclose(eight, one, rtol=1e-6)
 
 
-@pytest.mark.slow
 def test_evaluation_does_not_depend_on_the_batch(experiment, dataset):
     def measure(batch_size):
         evaluation = dataclasses.replace(experiment.evaluation, batch_size=batch_size)

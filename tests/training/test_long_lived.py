@@ -10,9 +10,10 @@ import pytest
 from skdsam_jax.commands.report import load_summaries
 from skdsam_jax.data import load_dataset
 from skdsam_jax.experiment.config import from_config_dict
+from skdsam_jax.trained.checkpoint_files import digest
 from skdsam_jax.training import train
 from skdsam_jax.training.checkpoint import Checkpoints
-from skdsam_jax.training.state import data_mesh, digest
+from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.trainer import Trainer
 
 FIXTURE = pathlib.Path(__file__).parents[1] / "fixtures" / "version_0_1_0"

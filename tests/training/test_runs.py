@@ -1,6 +1,8 @@
 """Real processes: what a run leaves behind, and that stopping it changes nothing."""
 
 import math
+import re
+import shutil
 import signal
 
 import pytest
@@ -17,19 +19,19 @@ def test_summary_holds_what_it_promises(undisturbed):
     summary = undisturbed.summary
     expected = {
         "method": "skdsam",
-        "model": "resnet18",
+        "model": "wrn16_2",
         "dataset": "digits",
         "seed": 0,
         "epochs": 4,
         "steps": 16,
     }
     assert {name: summary[name] for name in expected} == expected
-    assert len(summary["exit_accuracies"]) == 4
+    assert len(summary["exit_accuracies"]) == 3
     assert summary["test_accuracy"] == summary["exit_accuracies"][-1]
     assert summary["test_accuracy"] <= summary["best_test_accuracy"]
     assert 0 <= summary["ensemble_accuracy"] <= 1
     assert sum(summary["attention_weights"]) == pytest.approx(1, abs=1e-5)
-    assert summary["attention_entropy"] == pytest.approx(math.log(3), abs=1e-3)
+    assert summary["attention_entropy"] == pytest.approx(math.log(2), abs=1e-3)
     assert summary["images_per_second"] > 0
     assert len(summary["params_digest"]) == 64
     assert {"jax", "flax", "optax", "python"} <= set(summary["versions"])
@@ -54,7 +56,9 @@ def test_metrics_have_a_line_per_epoch_with_what_the_spec_lists(undisturbed):
 
 def test_output_is_a_line_per_epoch(undisturbed):
     lines = undisturbed.output.splitlines()
-    assert sum(line.startswith("epoch ") for line in lines) == 4
+    # A slow run writes within an epoch too, "epoch 1/4 loss"; its end alone has the colon.
+    ends = [line.partition(":")[0] for line in lines if re.match(r"epoch \d+/\d+:", line)]
+    assert ends == ["epoch 1/4", "epoch 2/4", "epoch 3/4", "epoch 4/4"]
     assert "\r" not in undisturbed.output
     assert lines[-1].startswith("test accuracy ")
 
@@ -68,25 +72,24 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_numbers(run, undisturbe
     assert run.metrics == undisturbed.metrics
 
 
-def test_a_finished_run_is_left_as_it_is(run):
-    run.finish("--config.training.epochs=1")
-    before = run.summary, run.metrics
-    run.finish("--config.training.epochs=1")
-    assert (run.summary, run.metrics) == before
+def test_a_finished_run_is_left_as_it_is(run, undisturbed):
+    shutil.copytree(undisturbed.workdir, run.workdir)
+    run.finish()
+    assert (run.summary, run.metrics) == (undisturbed.summary, undisturbed.metrics)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(run, undisturbed, number):
-    process = run.start("--config.checkpoint.every_minutes=0")
-    # The first checkpoint shows that the run is within its steps.
-    while process.poll() is None and not list(run.workdir.glob("checkpoints/*/state")):
-        pass
+    process = run.start()
+    # The first line shows that the run is before its first step, which it now has to compile.
+    process.stdout.readline()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 75, errors
+    _, errors = run.wait_for(process, code=75)
     assert errors.count("\n") == 1
     assert "the same command goes on" in errors
-    run.finish("--config.checkpoint.every_minutes=0")
+    run.finish()
     assert run.summary["params_digest"] == undisturbed.summary["params_digest"]
     assert run.metrics == undisturbed.metrics
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from skdsam_jax.experiment.run_options import TrainingOptions
-from skdsam_jax.training.state import create_optimizer, data_mesh, digest, learning_rate_schedule
+from skdsam_jax.trained.checkpoint_files import digest
+from skdsam_jax.training.state import create_optimizer, data_mesh, learning_rate_schedule
 
 
 @pytest.mark.parametrize(
@@ -21,9 +22,9 @@ from skdsam_jax.training.state import create_optimizer, data_mesh, digest, learn
 def test_learning_rate_decays_with_the_first_step_of_an_epoch(epochs, decay_at, first_epochs):
     steps = 7
     schedule = learning_rate_schedule(TrainingOptions(epochs=epochs, decay_at=decay_at), steps)
-    for step in range(epochs * steps):
-        decays = sum(step // steps >= epoch for epoch in first_epochs)
-        np.testing.assert_allclose(schedule(step), 0.1 * 0.1**decays, rtol=1e-6)
+    step = np.arange(epochs * steps)
+    decays = sum(step // steps >= epoch for epoch in first_epochs)
+    np.testing.assert_allclose(schedule(step), 0.1 * 0.1**decays * np.ones(len(step)), rtol=1e-6)
 
 
 def test_decays_that_fall_into_one_epoch_multiply():

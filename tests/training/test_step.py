@@ -10,7 +10,7 @@ import pytest
 from flax import nnx
 
 from skdsam_jax import losses
-from skdsam_jax.data.pipelines.resident import Batch
+from skdsam_jax.batch import Batch
 from skdsam_jax.methods import ExitOutputs
 from skdsam_jax.models.variables import Functional
 from skdsam_jax.training.state import TrainState
@@ -18,19 +18,25 @@ from skdsam_jax.training.step import empty_sums, train_step, train_steps
 
 STEPS_PER_EPOCH, BATCH, PIXELS, CLASSES = 3, 4, 5, 3
 
+# How much of the memory counts.
+FROZEN = {"share": jnp.float32(0.01)}
+
 
 class Linear(nnx.Module):
-    """Logits linear in the pixels; counts the batches it saw, as methods may."""
+    """Logits linear in the pixels; counts the batches it saw, and sums the logits it gave."""
 
     def __init__(self, rngs):
         self.kernel = nnx.Param(jnp.zeros((PIXELS, CLASSES)))
         self.seen = nnx.BatchStat(jnp.zeros(()))
 
-    def loss(self, images, labels):
+    def loss(self, batch, memory, frozen):
         self.seen[...] += 1
-        logits = images @ self.kernel[...]
-        terms = {"cross_entropy": losses.cross_entropy(logits, labels)}
-        return jnp.mean(terms["cross_entropy"]), (terms, ExitOutputs((logits,), (images,)))
+        logits = batch.images @ self.kernel[...] + memory["total"] * frozen["share"]
+        terms = {"cross_entropy": losses.cross_entropy(logits, batch.labels)}
+        return jnp.mean(terms["cross_entropy"]), (terms, ExitOutputs((logits,), (batch.images,)))
+
+    def remember(self, memory, batch, outputs, taken):
+        return {"total": memory["total"] + jnp.where(taken, jnp.sum(outputs.logits[0]), 0)}
 
 
 @pytest.fixture(scope="module")
@@ -45,9 +51,9 @@ def _examples():
     return images, labels
 
 
-def _make_batch(indices, epoch, position, *, bad_step=-1):
+def _make_batch(rows, step, *, bad_step=-1):
     images, labels = map(jnp.asarray, _examples())
-    step = epoch * STEPS_PER_EPOCH + position
+    indices, epoch = rows[:, 0], step // STEPS_PER_EPOCH
     poison = jnp.where(step == bad_step, jnp.nan, 1.0).astype(jnp.float32)
     # The epoch reaches the batch, so that a wrong one would be seen.
     return Batch(images[indices] * poison * (1 + epoch), labels[indices], indices)
@@ -55,7 +61,7 @@ def _make_batch(indices, epoch, position, *, bad_step=-1):
 
 def _order():
     examples = jnp.arange(STEPS_PER_EPOCH * BATCH, dtype=jnp.int32)
-    return examples[::-1].reshape(STEPS_PER_EPOCH, BATCH)
+    return examples[::-1].reshape(STEPS_PER_EPOCH, BATCH, 1)
 
 
 def _start(network, **changes):
@@ -68,10 +74,11 @@ def _start(network, **changes):
         params=params,
         model_state=model_state,
         opt_state=optimizer.init(params),
+        memory={"total": jnp.zeros(())},
     )
     batch_function = functools.partial(_make_batch, **changes)
-    batch = jax.eval_shape(_make_batch, _order()[0], 0, 0)
-    sums = empty_sums(params, model_state, batch, network=network)
+    batch = jax.eval_shape(_make_batch, _order()[0], 0)
+    sums = empty_sums(state, batch, FROZEN, network=network)
     return (
         state,
         sums,
@@ -88,12 +95,14 @@ def _by_hand(kernel, steps):
     images, labels = (array.astype(np.float64) for array in _examples())
     labels = labels.astype(int)
     order = np.asarray(_order())
-    velocity = np.zeros_like(kernel)
+    velocity, total = np.zeros_like(kernel), 0.0
     measured = []
     for step in range(steps):
         epoch, position = divmod(step, STEPS_PER_EPOCH)
-        x, y = images[order[position]] * (1 + epoch), labels[order[position]]
-        logits = x @ kernel
+        rows = order[position, :, 0]
+        x, y = images[rows] * (1 + epoch), labels[rows]
+        logits = x @ kernel + 0.01 * total
+        total += logits.sum()
         q = np.exp(logits - logits.max(-1, keepdims=True))
         q /= q.sum(-1, keepdims=True)
         loss = -np.log(q[np.arange(BATCH), y]).mean()
@@ -107,7 +116,7 @@ def _by_hand(kernel, steps):
 def test_steps_equal_gradient_descent_by_hand(network):
     state, sums, dependencies = _start(network)
     expected, measured = _by_hand(np.asarray(state.params["kernel"], np.float64), 5)
-    step = jax.jit(functools.partial(train_step, order=_order(), **dependencies))
+    step = jax.jit(functools.partial(train_step, order=_order(), frozen=FROZEN, **dependencies))
     for number in range(5):
         state, sums, last = step(state, sums)
         assert int(state.step) == number + 1
@@ -125,8 +134,8 @@ def test_many_steps_in_one_call_are_the_same_steps(network):
     state, sums, dependencies = _start(network)
     singly = (state, sums, None)
     for _ in range(5):
-        singly = train_step(*singly[:2], _order(), **dependencies)
-    at_once = train_steps(state, sums, _order(), count=5, **dependencies)
+        singly = train_step(*singly[:2], _order(), FROZEN, **dependencies)
+    at_once = train_steps(state, sums, _order(), FROZEN, count=5, **dependencies)
     for a, b in zip(jax.tree.leaves(singly), jax.tree.leaves(at_once), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
@@ -134,10 +143,10 @@ def test_many_steps_in_one_call_are_the_same_steps(network):
 def test_a_step_that_is_not_finite_changes_nothing_and_is_on_record(network):
     state, sums, dependencies = _start(network, bad_step=2)
     for _ in range(2):
-        state, sums, _ = train_step(state, sums, _order(), **dependencies)
-    after, sums_after, last = train_step(state, sums, _order(), **dependencies)
+        state, sums, _ = train_step(state, sums, _order(), FROZEN, **dependencies)
+    after, sums_after, last = train_step(state, sums, _order(), FROZEN, **dependencies)
     assert int(after.step) == 3
-    for name in ("params", "model_state", "opt_state"):
+    for name in ("params", "model_state", "opt_state", "memory"):
         for a, b in zip(
             jax.tree.leaves(getattr(state, name)),
             jax.tree.leaves(getattr(after, name)),
@@ -151,7 +160,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_on_record(network):
     assert np.isnan(sums_after.skipped_sums["loss"])
     assert np.isnan(last["loss"])
 
-    following, sums_following, _ = train_step(after, sums_after, _order(), **dependencies)
+    following, sums_following, _ = train_step(after, sums_after, _order(), FROZEN, **dependencies)
     assert np.isfinite(following.params["kernel"]).all()
     assert int(sums_following.skipped) == 1
     assert sums_following.training["count"] == 3 * BATCH
@@ -164,7 +173,7 @@ def test_only_the_first_bad_step_is_recorded(network):
             images=jnp.full((BATCH, PIXELS), jnp.inf)
         )
     }
-    state, sums, _ = train_step(state, sums, _order(), **dependencies)
+    state, sums, _ = train_step(state, sums, _order(), FROZEN, **dependencies)
     for _ in range(3):
-        state, sums, _ = train_step(state, sums, _order(), **infinite)
+        state, sums, _ = train_step(state, sums, _order(), FROZEN, **infinite)
     assert (int(sums.skipped), int(sums.first_skipped)) == (3, 1)

@@ -3,17 +3,16 @@
 import contextlib
 import dataclasses
 import gc
-import json
-import re
-from collections.abc import Iterator
+import itertools
+import random
+from collections.abc import Iterable, Iterator
 
 import jax
 import numpy as np
 from config_files import CONFIGS, experiment_of
 
 from skdsam_jax.data import Dataset, EncodedSplit, Split
-from skdsam_jax.data.pipelines.pipeline import create_pipeline
-from skdsam_jax.experiment.config import Experiment, to_dict
+from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.experiment.tables import Cell
 from skdsam_jax.experiment.thesis_tables import TABLES
 from skdsam_jax.methods import METHODS
@@ -45,8 +44,19 @@ SMALL = ("cifar100", "digits", "tiny_imagenet", "tiny_imagenet64")
 PHOTOGRAPHS = ("cub200", "dogs", "folder", "mit67", "stanford40")
 assert sorted(SMALL + PHOTOGRAPHS) == list(CONFIGS)
 
-_traced: dict[str, "Traced"] = {}
-_abstract: dict[str, tuple] = {}
+# A backbone of each kind that takes families of a size, the quick ones to trace before the others,
+# of which a DenseNet takes ten times as long.
+QUICK = {SMALL: ("wrn16_2", "resnet18"), PHOTOGRAPHS: ("resnet18",)}
+OTHERS = {SMALL: ("resnext29_8x64d",), PHOTOGRAPHS: ("resnext50_32x4d", "densenet121")}
+
+
+# Exits of a method, 0 for one on each stage; of others there is the deepest alone.
+EXITS = {
+    **dict.fromkeys(("byot", "mixskd", "msd", "pd_byot", "skdsam", "skdsam_sla"), 0),
+    "dks": 3,
+    "lightskd": 2,
+    "okddip": 4,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,20 +74,65 @@ class Traced:
     images_per_step: int
 
 
-def cells_of_tables(backbones: str) -> list[Cell]:
-    """Every cell of every table whose backbone matches a pattern, named by both."""
+def sampled_cells() -> list[Cell]:
+    """Every method, family, variant and kind of backbone at least once, and few of their products.
+
+    They are spread at random, the same way each time. There are as many cells as methods, not as
+    methods times families: tracing takes seconds.
+    """
+    generator = random.Random(0)
+
+    def shuffled(values: Iterable[str]) -> list[str]:
+        return generator.sample(list(values), len(list(values)))
+
+    # Distillation from a run needs one.
+    alone = [method for method in METHODS if method != "knowledge_distillation"]
+    methods, families, variants = shuffled(alone), shuffled(CONFIGS), shuffled(VARIANTS)
+    longest = max(len(methods), len(families), len(variants))
+    columns = map(itertools.cycle, (methods, families, variants))
+    backbones = {size: itertools.cycle(names) for size, names in QUICK.items()}
+    cells = []
+    for method, family, variant in itertools.islice(zip(*columns, strict=True), longest):
+        size = SMALL if family in SMALL else PHOTOGRAPHS
+        cells.append(untabled_cell(next(backbones[size]), family, method, variant))
+    for size, names in OTHERS.items():
+        for backbone in names:
+            drawn = (generator.choice(values) for values in (size, methods, variants))
+            cells.append(untabled_cell(backbone, *drawn))
+    return cells
+
+
+def cells_of_tables() -> list[Cell]:
+    """Every cell of every table, named by both."""
     return [
         dataclasses.replace(cell, name=f"{number}-{cell.name}")
         for number, table in TABLES.items()
         for cell in table.cells
-        if re.fullmatch(backbones, _backbone(cell))
     ]
 
 
-def cell_of_family(backbone: str, family: str, method: str) -> Cell:
-    """One of the five variants, in turn: all methods of a family meet all of them."""
-    place = sorted(CONFIGS).index(family) + list(METHODS).index(method)
-    argument = f"backbone={backbone},method={method},{VARIANTS[place % len(VARIANTS)]}"
+def sampled_cells_of_tables() -> list[Cell]:
+    """Of the tables' cells those that bring a backbone to another method, family or variant."""
+    cells = cells_of_tables()
+    random.Random(0).shuffle(cells)
+    seen = set()
+    sampled = []
+    for candidate in cells:
+        family, _, argument = candidate.config.partition(":")
+        parts = dict(part.split("=") for part in argument.split(",") if part)
+        backbone = parts.pop("backbone", "resnet18")
+        met = {(backbone, family), *((backbone, part) for part in parts.items())}
+        if met - seen:
+            sampled.append(candidate)
+            seen |= met
+    return sampled
+
+
+def untabled_cell(backbone: str, family: str, method: str, variant: str) -> Cell:
+    """An experiment that no table names."""
+    if not METHODS[method].takes_soft_labels:
+        variant = variant.replace(",augment=mixup", "")
+    argument = f"backbone={backbone},method={method},{variant}"
     return Cell(f"{family}:{argument}", f"configs/{family}.py:{argument}")
 
 
@@ -85,7 +140,10 @@ def check(cell: Cell) -> None:
     """Traces a cell's first step, and asserts what must hold of it."""
     experiment = experiment_of(cell)
     classes = SETS[experiment.data.name][0]
-    traced = _trace_once(experiment)
+    # What promotes types or ranks without being asked hides a mistake.
+    strict = jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise")
+    with _no_garbage_collection(), strict[0], strict[1]:
+        traced = _trace(experiment)
     (state, sums), (new_state, new_sums, step_sums) = traced.before, traced.after
     assert _shapes(new_state) == _shapes(state)
     assert _shapes(new_sums) == _shapes(sums)
@@ -93,47 +151,27 @@ def check(cell: Cell) -> None:
 
     method, model = experiment.method.name, experiment.model.name
     stages = 3 if model.startswith(("wrn", "resnext29")) else 4
-    exits = 1 if method.startswith("cross_entropy") else stages
+    exits = EXITS.get(method, 1) or stages
     assert step_sums["correct"].shape == (exits,)
     heads = [state.params["classifier"]["dense"]]
-    heads += list(state.params.get("exits", {}).get("dense", {}).values())
+    for owner in ("exits", "peers"):
+        heads += list(state.params.get(owner, {}).get("dense", {}).values())
     assert [head["bias"].shape for head in heads] == [(classes,)] * exits
-    with_rotations = method.endswith("_sla")
+    with_rotations = method in ("sla_sd", "skdsam_sla")
     assert ("joint" in state.params) == with_rotations
     if with_rotations:
         assert state.params["joint"]["bias"].shape == (4 * classes,)
-    views = 4 if with_rotations else 1
-    assert traced.images_per_step == views * experiment.training.batch_size
-
-
-def _trace_once(experiment: Experiment) -> Traced:
-    """Experiments that differ in numbers alone have one trace."""
-    key = json.dumps(_without_numbers(experiment), sort_keys=True)
-    if key not in _traced:
-        with _no_garbage_collection():
-            _traced[key] = _trace(experiment)
-    return _traced[key]
+    per_anchor = METHODS[method].images_per_anchor(experiment.method)
+    assert traced.images_per_step == per_anchor * experiment.training.batch_size
 
 
 def _trace(experiment: Experiment) -> Traced:
     dataset = _fabricate(experiment)
     mesh = data_mesh(jax.devices()[:1])
     with Trainer(experiment, dataset, mesh) as trainer:
-        data = create_pipeline(
-            dataset.train, batch_size=len(dataset.train), seed=0, mesh=mesh, workers=0
-        ).abstract
-        order = jax.ShapeDtypeStruct((1, len(dataset.train)), np.int32)
-
-        def step(state, sums, order, data):
-            return trainer.dispatch(state, sums, iter([(order, data)]), 1)
-
-        # What distorts the images is no matter of the state.
-        values = _without_numbers(experiment)
-        key = json.dumps([values["method"], values["model"], dataset.num_classes])
-        if key not in _abstract:
-            _abstract[key] = trainer.abstract
-        before = _abstract[key]
-        return Traced(before, jax.eval_shape(step, *before, order, data), trainer.images_per_step)
+        before, inputs = trainer.abstract, trainer.abstract_inputs
+        after = jax.eval_shape(lambda *arguments: trainer.dispatch(*arguments, 1), *before, inputs)
+        return Traced(before, after, trainer.images_per_step)
 
 
 @contextlib.contextmanager
@@ -172,20 +210,6 @@ def _fabricate(experiment: Experiment) -> Dataset:
     return Dataset(options.name, names, (0.5,) * 3, (0.25,) * 3, train, None, test)
 
 
-def _without_numbers(experiment: Experiment) -> dict:
-    """What decides what is traced: of the method's numbers, and the rate's decay, nothing."""
-    values = to_dict(experiment)
-    method = values["method"].items()
-    values["method"] = {name: value for name, value in method if not isinstance(value, float)}
-    values["training"].pop("decay_at")
-    return values
-
-
 def _shapes(tree: object) -> dict[str, tuple]:
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path): (leaf.shape, leaf.dtype) for path, leaf in leaves}
-
-
-def _backbone(cell: Cell) -> str:
-    named = re.search(r"backbone=(\w+)", cell.config)
-    return named[1] if named else "resnet18"

@@ -53,7 +53,7 @@ def distort(
       options: which distortions, and how strong.
       look: what comes out; its size is that of `images` unless they are resized.
       reads: how many neighbouring images belong together and are mixed with those of one partner.
-      cropped: whether the images were cropped already, so that only the rest is done.
+      cropped: whether the images were cropped when they were decoded, so that the rest is left.
 
     Returns:
       Normalised images [batch, *size, channels]; the labels, after Mixup or CutMix as float32
@@ -82,7 +82,9 @@ def distort(
     images = augment.normalize(images, look.mean, look.std, look.dtype)
     if options.cutout == "mean":
         images = augment.random_cutout(cutout_key, images, cutout_size)
-    for mix, alpha in ((random_mixup, options.mixup_alpha), (random_cutmix, options.cutmix_alpha)):
-        if alpha:
-            return mix(mixing_key, images, labels, alpha, look.num_classes, reads=reads)
+    classes = look.num_classes
+    if options.mixup_alpha:
+        return random_mixup(mixing_key, images, labels, options.mixup_alpha, classes, reads=reads)
+    if options.cutmix_alpha:
+        return random_cutmix(mixing_key, images, labels, options.cutmix_alpha, classes, reads=reads)
     return images, labels

@@ -74,10 +74,12 @@ def random_cutmix(
 ) -> tuple[jax.Array, jax.Array]:
     """Pastes a box of another image into each (Yun et al., ICCV 2019, arXiv:1905.04899).
 
-    With lambda ~ Beta(alpha, alpha), one random permutation p and one box for the whole batch: the
-    box has the centre (r_x, r_y), uniform over the image, and the sides W sqrt(1 - lambda) and
-    H sqrt(1 - lambda), rounded down, and is cut at the border. Inside it stands x_p(i), outside
-    x_i; labels are mixed by the share of pixels that was left, not by lambda.
+    One lambda ~ Beta(alpha, alpha), one random permutation p and one box serve the whole batch. The
+    box has its centre anywhere in the image, uniformly, and the sides H sqrt(1 - lambda) and
+    W sqrt(1 - lambda), rounded down to whole pixels on either side of the centre; what lies beyond
+    the border is cut off. Inside it stands x_p(i), outside x_i, and
+
+        y'_i = s y_i + (1 - s) y_p(i),  s the share of the pixels outside the box, not lambda.
 
     Args:
       key: decides lambda, p and the box.
@@ -115,8 +117,9 @@ def cutmix(
     Args:
       images: floating [batch, height, width, channels].
       labels: integers [batch].
-      center: int32 row and column; the box begins half a side, rounded down, before it.
-      sides: int32 height and width of the box, which is cut at the image's border.
+      center: int32 row r and column of the box.
+      sides: int32 height h and width of the box: rows r - floor(h/2) to r + floor(h/2), the last
+        one excluded, and columns alike, as far as the image has them.
       partners: int32 [batch], p.
       num_classes: the number of classes.
 
@@ -129,9 +132,9 @@ def cutmix(
     ]
     box = inside[0][:, None] & inside[1][None, :]
     mixed = jnp.where(box[None, :, :, None], images[partners], images)
-    left = 1 - jnp.mean(box, dtype=jnp.float32)
+    outside = jnp.mean(~box, dtype=jnp.float32)
     targets = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-    return mixed, _mix(targets, targets[partners], left)
+    return mixed, _mix(targets, targets[partners], outside)
 
 
 def _between(size: int, start: jax.Array, stop: jax.Array) -> jax.Array:

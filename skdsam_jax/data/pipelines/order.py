@@ -12,6 +12,7 @@ from skdsam_jax.options import ConfigError
 from skdsam_jax.reads import Reads, once
 
 
+# Without `eq`, which arrays do not have, it is hashed by identity.
 @dataclasses.dataclass(frozen=True, eq=False)
 class ReadingOrder:
     """Which examples each step of a run reads, as a pure function of the seed; picklable.
@@ -24,6 +25,7 @@ class ReadingOrder:
       labels: int32 [examples], of the split; None unless `reads` needs them.
 
     Raises:
+      ValueError: there are no labels and `reads` needs them.
       ConfigError: the batch is larger than the split, or `reads` cannot read it.
     """
 
@@ -39,6 +41,8 @@ class ReadingOrder:
                 f"config.training.batch_size: takes at most the {self.examples} training "
                 f"examples, not {self.batch_size}"
             )
+        if self.reads.needs_labels and self.labels is None:
+            raise ValueError(f"labels: {self.reads} needs those of the training split")
         self.reads.check(self.labels)
 
     @property
@@ -53,19 +57,23 @@ class ReadingOrder:
 
     def epoch(self, epoch: int) -> jax.Array:
         """int32 [steps, B, V]: the examples that every step of an epoch reads."""
-        seed = np.uint32(self.seed)
         return _epoch(
-            seed, epoch, self.labels, self.examples, batch_size=self.batch_size, reads=self.reads
+            np.uint32(self.seed),
+            epoch,
+            self.labels,
+            examples=self.examples,
+            batch_size=self.batch_size,
+            reads=self.reads,
         )
 
 
-@functools.partial(jax.jit, static_argnums=3, static_argnames=("batch_size", "reads"))
+@functools.partial(jax.jit, static_argnames=("examples", "batch_size", "reads"))
 def _epoch(
     seed: jax.Array,
     epoch: int | jax.Array,
     labels: jax.Array | None,
-    examples: int,
     *,
+    examples: int,
     batch_size: int,
     reads: Reads,
 ) -> jax.Array:

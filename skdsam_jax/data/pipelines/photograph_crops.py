@@ -1,6 +1,7 @@
 """What is made of each photograph of a batch: a pure function of (seed, epoch, step, place).
 
-It runs in worker processes, whose JAX must stay on the CPU.
+Two reads of one photograph in a batch stand in two places and so become two crops. This runs in
+worker processes, whose JAX must stay on the CPU.
 """
 
 import dataclasses
@@ -10,10 +11,16 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from skdsam_jax.data.dataset import EncodedSplit
-from skdsam_jax.data.pictures import PictureError, central_box, crop, open_picture, random_box
+from skdsam_jax.data.pictures import (
+    Box,
+    PictureError,
+    central_box,
+    crop,
+    open_picture,
+    random_box,
+)
 from skdsam_jax.data.pipelines.keys import Stream, stream_key
 from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.options import ConfigError
@@ -22,14 +29,12 @@ from skdsam_jax.options import ConfigError
 _ATTEMPTS = 10
 
 # Of the shorter side: resized to 256, the central 224 are looked at.
-CENTRAL_SHARE = 224 / 256
-
-Box = Callable[[tuple[int, int]], tuple[float, float, float, float]]
+_CENTRAL_SHARE = 224 / 256
 
 
 @dataclasses.dataclass(frozen=True)
 class RandomCrops:
-    """What training sees; two reads of one photograph in a batch are two crops.
+    """What training sees: `random_crops`.
 
     Attributes:
       split: the photographs.
@@ -66,19 +71,20 @@ class RandomCrops:
           places: int [part], which of the batch.
 
         Returns:
-          uint8 [part, side, side, 3] and int32 [part].
+          Images uint8 [part, side, side, 3] and labels int32 [part].
 
         Raises:
           ConfigError: a picture is damaged; the message names it.
         """
-        uniforms = np.asarray(_uniforms(np.uint32(self.order.seed), epoch, step, places))
-        boxes = [functools.partial(random_box, uniforms=drawn) for drawn in uniforms]
-        return _decode(self.split, self.indices(epoch, step)[places], boxes)
+        indices = self.indices(epoch, step)[places]
+        return random_crops(
+            self.split, indices, places, seed=self.order.seed, epoch=epoch, step=step
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class CentralCrops:
-    """Central squares, 224/256 of the shorter side, in the order of `order.evaluation_order`.
+    """What evaluation sees: `central_crops`, in the order of `order.evaluation_order`.
 
     Attributes:
       split: the photographs.
@@ -102,15 +108,61 @@ class CentralCrops:
         return epoch, (step + 1) % self.steps
 
     def make(self, epoch: int, step: int, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `RandomCrops.make`; the copies that pad a batch are decoded once."""
-        indices, where = np.unique(self.indices(epoch, step)[places], return_inverse=True)
-        boxes = [functools.partial(central_box, share=CENTRAL_SHARE)] * len(indices)
-        images, labels = _decode(self.split, indices, boxes)
-        return images[where], labels[where]
+        """As `RandomCrops.make`."""
+        return central_crops(self.split, self.indices(epoch, step)[places])
+
+
+def random_crops(
+    split: EncodedSplit,
+    indices: np.ndarray,
+    places: np.ndarray,
+    *,
+    seed: int,
+    epoch: int,
+    step: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photographs as training sees them, each cut to its `pictures.random_box`.
+
+    Args:
+      split: the photographs.
+      indices: int [part], which of them.
+      places: int [part], where in the batch each stands, which decides its crop.
+      seed: of the run.
+      epoch: counted from 0.
+      step: counted from 0 in the epoch.
+
+    Returns:
+      Images uint8 [part, side, side, 3] and labels int32 [part].
+
+    Raises:
+      ConfigError: a picture is damaged; the message names it.
+    """
+    uniforms = np.asarray(_uniforms(np.uint32(seed), epoch, step, places))
+    boxes = [functools.partial(random_box, uniforms=drawn) for drawn in uniforms]
+    return _decode(split, indices, boxes)
+
+
+def central_crops(split: EncodedSplit, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Photographs as evaluation sees them: central squares, 224/256 of the shorter side.
+
+    Args:
+      split: the photographs.
+      indices: int [part], which of them; one that repeats, as padding does, is decoded once.
+
+    Returns:
+      As `random_crops`.
+
+    Raises:
+      ConfigError: a picture is damaged; the message names it.
+    """
+    different, where = np.unique(indices, return_inverse=True)
+    boxes = [functools.partial(central_box, share=_CENTRAL_SHARE)] * len(different)
+    images, labels = _decode(split, different, boxes)
+    return images[where], labels[where]
 
 
 def _decode(
-    split: EncodedSplit, indices: np.ndarray, boxes: Sequence[Box]
+    split: EncodedSplit, indices: np.ndarray, boxes: Sequence[Callable[[tuple[int, int]], Box]]
 ) -> tuple[np.ndarray, np.ndarray]:
     images = np.empty((len(indices), *split.image_shape), np.uint8)
     labels = np.empty(len(indices), np.int32)
@@ -118,7 +170,7 @@ def _decode(
         record = int(index if split.indices is None else split.indices[index])
         encoded, labels[place] = split.records.read(record)
         try:
-            picture: Image.Image = open_picture(encoded)
+            picture = open_picture(encoded)
             images[place] = crop(picture, box(picture.size), split.side)
         except PictureError as error:
             raise ConfigError(f"{split.records.describe(record)} {error}") from error

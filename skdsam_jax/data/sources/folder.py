@@ -100,6 +100,12 @@ def load_folder(options: DataOptions) -> Dataset:
     return dataset([_decode(records, options.image_size) for records in (train, test)])
 
 
+def find_class_names(options: "DataOptions") -> tuple[str, ...]:
+    """The names of the classes of a folder of images, none if it is not there; opens no image."""
+    root = pathlib.Path(options.data_dir).expanduser().absolute()
+    return tuple(path.name for path in _folders(root / "train") or _folders(root))
+
+
 def _find(
     root: pathlib.Path, test_fraction: float | None
 ) -> tuple[tuple[str, ...], FolderRecords, FolderRecords]:

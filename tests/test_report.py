@@ -226,6 +226,9 @@ def test_what_predicts_besides_has_a_column(tmp_path, summary, capsys, other):
     assert "| last epoch | other predictions | ensemble |" in page
     assert "| 75.00 | aggregated 87.50 | 70.00 |" in page
     assert "| 75.00 |  | 70.00 |" in page
+    named = _changed(summary, model__width=5) | {"other_accuracies": {"fusion": 0.5, "x": 0.25}}
+    page = _page(tmp_path / "named", capsys, named, _changed(named, seed=1))
+    assert "| 75.00 ± 0.00 | fusion 50.00 ± 0.00, x 25.00 ± 0.00 | 70.00 ± 0.00 |" in page
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def test_the_command_writes_a_picture(tmp_path):
 )
 def test_what_cannot_be_is_refused_in_one_line(arguments, message, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert main(["preview", *arguments]) == 2
+    assert main(arguments) == 2
     output, errors = capsys.readouterr()
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
@@ -184,7 +184,7 @@ def test_what_cannot_be_is_refused_in_one_line(arguments, message, capsys, monke
 
 
 def test_help_lists_flags_and_fields(capsys):
-    assert main(["preview", "--help"]) == 0
+    assert main(["--help"]) == 0
     output, _ = capsys.readouterr()
     assert "--versions" in output
     assert "--config.data.mixup_alpha" in output

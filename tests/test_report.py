@@ -215,9 +215,13 @@ def test_runs_with_one_seed_count_as_one(tmp_path, summary, capsys):
     assert f"| 2 (3 runs) | 78.00 ± {100 * statistics.stdev([0.76, 0.80]):.2f} |" in row
 
 
-def test_what_all_views_say_together_has_a_column(tmp_path, summary, capsys):
+@pytest.mark.parametrize(
+    "other", [{"other_accuracies": {"aggregated": 0.875}}, {"aggregated_accuracy": 0.875}]
+)
+def test_what_predicts_besides_has_a_column(tmp_path, summary, capsys, other):
+    """In version 0.1.0 rotations alone did, and had a field of their own."""
     assert "aggregated" not in _page(tmp_path / "none", capsys, summary)
-    views = _changed(summary, model__width=3) | {"aggregated_accuracy": 0.875}
+    views = _changed(summary, model__width=3) | other
     page = _page(tmp_path / "some", capsys, summary, views)
     assert "| last epoch | other predictions | ensemble |" in page
     assert "| 75.00 | aggregated 87.50 | 70.00 |" in page

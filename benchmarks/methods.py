@@ -71,11 +71,17 @@ def measure(
                 "images_per_anchor": _images_per_anchor(name),
                 "parameters": parameters[name],
                 "seconds_per_step": seconds[name],
-                "cost": _ratio(seconds[name], seconds[BASELINE]),
+                "cost": cost_of(seconds[name], seconds[BASELINE]),
             }
             for name in methods
         },
     }
+
+
+def cost_of(seconds: Sequence[float], baseline: Sequence[float]) -> dict[str, float]:
+    """Time over the baseline's: median and extremes of the ratios of each turn."""
+    turns = [a / b for a, b in zip(seconds, baseline, strict=True)]
+    return {"median": statistics.median(turns), "minimum": min(turns), "maximum": max(turns)}
 
 
 def describe(result: dict[str, Any]) -> str:
@@ -151,12 +157,6 @@ def _teacher(settings: Settings) -> Iterator[str]:
 def _images_per_anchor(name: str) -> int:
     method = find_method(name)
     return method.images_per_anchor(method.Options())
-
-
-def _ratio(numerator: Sequence[float], denominator: Sequence[float]) -> dict[str, float]:
-    """Over the turns."""
-    turns = [a / b for a, b in zip(numerator, denominator, strict=True)]
-    return {"median": statistics.median(turns), "minimum": min(turns), "maximum": max(turns)}
 
 
 if __name__ == "__main__":

@@ -258,6 +258,37 @@ def test_images_that_were_not_counted_have_no_number(tmp_path, summary, capsys):
     assert page.count("12.5 M, 1 x batch") == 1
 
 
+def _distilled(summary, teacher_sha256, seed=0):
+    config = default_config()
+    use_cell(config, "method=knowledge_distillation")
+    config.method.teacher, config.method.teacher_sha256 = f"runs/{seed}", teacher_sha256
+    config.seed = seed
+    described = to_dict(from_config_dict(config))
+    return summary | {"method": "knowledge_distillation", "config": described, "seed": seed}
+
+
+def test_students_of_one_kind_of_teacher_share_a_row(tmp_path, summary, capsys):
+    teachers = [
+        _changed(summary, seed=seed) | {"params_digest": digest}
+        for seed, digest in enumerate(("aa" * 32, "bb" * 32))
+    ]
+    other = _changed(summary, model__width=3) | {"params_digest": "cc" * 32}
+    students = [
+        _distilled(summary, digest * 32, seed)
+        for seed, digest in enumerate(("aa", "bb", "cc", "dd"))
+    ]
+    page = _page(tmp_path, capsys, *teachers, other, *students)
+    rows = [line for line in page.splitlines() if line.startswith("| knowledge_distillation (")]
+    words = "digits, recipe thesis, thesis, 250 epochs of batch 128, float32)"
+    taught = {row.split("|")[1].partition("teacher=")[2].strip(): row for row in rows}
+    assert set(taught) == {
+        f"skdsam on resnet18, {words}",
+        f"skdsam on resnet18 (width=3), {words}",
+        "dddddddddddd...)",
+    }
+    assert "| 2 | 75.00 ± 0.00 |" in taught[f"skdsam on resnet18, {words}"]
+
+
 def test_the_page_names_its_command(tmp_path, summary):
     _write(tmp_path / "the runs", summary)
     arguments = [str(tmp_path / "the runs"), "--out", str(tmp_path / "page.md")]

@@ -69,9 +69,11 @@ def make_report(summaries: Iterable[Mapping[str, Any]], command: str) -> str:
     Returns:
       The page.
     """
+    summaries = list(summaries)
+    teachers = {run["params_digest"]: run for run in summaries if "params_digest" in run}
     experiments: dict[RunDescription, list[Mapping[str, Any]]] = {}
     for summary in summaries:
-        experiments.setdefault(describe(summary), []).append(summary)
+        experiments.setdefault(describe(summary, teachers), []).append(summary)
     tables: dict[str, list[list[str]]] = {}
     for experiment in sorted(experiments):
         row = [make(experiment, experiments[experiment]) for make in _COLUMNS.values()]

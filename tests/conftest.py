@@ -1,5 +1,6 @@
 """Settings every test runs under; they must be in place before JAX starts."""
 
+import gc
 import os
 import pathlib
 
@@ -60,6 +61,21 @@ def pytest_collection_modifyitems(items):
     """Sorts the longest files to the front; xdist hands out files in this order."""
     places = {TESTS / name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
+# Linux lets a process map 65,530 pieces of memory by default, and aborts the one that asks for more.
+# Every program that XLA compiled takes some; those of a whole test run would be too many.
+MOST_MAPS = 15_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_programs():
+    """Lets go of what was compiled, once it is much."""
+    yield
+    maps = pathlib.Path("/proc/self/maps")
+    if maps.exists() and maps.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

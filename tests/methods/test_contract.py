@@ -52,7 +52,8 @@ class Trained:
     inputs: list[Any]
 
 
-@functools.cache
+# Tests come variant by variant, so that only one is kept.
+@functools.lru_cache(maxsize=2)
 def _trainer(variant: str, devices: int = 1) -> Trainer:
     name, changes = VARIANTS[variant]
     with jax.enable_x64(True):
@@ -61,7 +62,7 @@ def _trainer(variant: str, devices: int = 1) -> Trainer:
         return Trainer(experiment, make_dataset(), mesh)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=2)
 def _train(variant: str, devices: int = 1) -> Trained:
     """Two steps; the second has a memory of the first."""
     trainer = _trainer(variant, devices)
@@ -77,12 +78,12 @@ def _train(variant: str, devices: int = 1) -> Trained:
     return trained
 
 
-@pytest.fixture(params=VARIANTS)
+@pytest.fixture(params=VARIANTS, scope="module")
 def variant(request):
     return request.param
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=METHODS, scope="module")
 def method(request):
     return request.param
 

@@ -63,7 +63,7 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
-# Linux lets a process map 65,530 pieces of memory by default, and aborts the one that asks for more.
+# Linux lets a process map 65,530 pieces of memory by default, and ends the one that needs more.
 # Every program that XLA compiled takes some; those of a whole test run would be too many.
 MOST_MAPS = 15_000
 

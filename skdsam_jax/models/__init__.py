@@ -12,6 +12,7 @@ from typing import Unpack
 from skdsam_jax.models.backbone import Backbone, rectified
 from skdsam_jax.models.branches import last_stage_whole, one_block_each, whole_stages
 from skdsam_jax.models.densenet import DenseNet
+from skdsam_jax.models.dianet import DIAResNet
 from skdsam_jax.models.exits import HEADS, Classifier, ShallowExits
 from skdsam_jax.models.heads import BottleneckHead, BranchHead, Projection
 from skdsam_jax.models.initialization import initialize
@@ -37,6 +38,9 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18": functools.partial(ResNet, BasicBlock, (2, 2, 2, 2)),
     "resnet34": functools.partial(ResNet, BasicBlock, (3, 4, 6, 3)),
     "resnet50": functools.partial(ResNet, BottleneckBlock, (3, 4, 6, 3)),
+    "dia_resnet18": functools.partial(DIAResNet, BasicBlock, (2, 2, 2, 2)),
+    "dia_resnet34": functools.partial(DIAResNet, BasicBlock, (3, 4, 6, 3)),
+    "dia_resnet50": functools.partial(DIAResNet, BottleneckBlock, (3, 4, 6, 3)),
     "resnext29_8x64d": functools.partial(ResNet, Block8x64d, (3, 3, 3)),
     "resnext50_32x4d": functools.partial(ResNet, Block32x4d, (3, 4, 6, 3)),
     "densenet121": functools.partial(DenseNet, (6, 12, 24, 16)),
@@ -46,6 +50,9 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "wrn40_2": functools.partial(WideResNet, 40, 2),
     "wrn28_10": functools.partial(WideResNet, 28, 10),
 }
+
+# Options of some backbones, and how the names of these begin.
+_OWN_OPTIONS = {"dia_reduction": "dia_"}
 
 _WIDE_RESNET = re.compile(r"wrn([1-9]\d*)_([1-9]\d*)")
 
@@ -100,23 +107,35 @@ def create_backbone(
     *,
     width: int | None = None,
     stem: str = "small",
+    dia_reduction: int | None = None,
     **settings: Unpack[Settings],
 ) -> Backbone:
-    """Builds a backbone; the first three arguments are fields of `ModelOptions`.
+    """Builds a backbone; the arguments but `settings` are fields of `ModelOptions`.
 
     Args:
       name: a name of `BACKBONES`, or wrn<depth>_<widening>.
       width: filters of its stem, of which all other widths are multiples; None: its own, 64, or 16
         in a wide residual network.
       stem: "small" or, for large images and if the backbone has it, "imagenet"; see `stems.Stem`.
+      dia_reduction: of a DIANet, see `DIAResNet`; None: its own.
       **settings: see `Settings`.
 
     Returns:
       The network, with freshly initialised parameters.
 
     Raises:
-      ConfigError: no backbone has that name, or this one not that width or stem.
+      ConfigError: no backbone has that name, or this one not that width, stem or option.
     """
     constructor = find_backbone(name)
-    widths = {} if width is None else {"width": width}
-    return constructor(stem=stem, **widths, **settings)
+    own = {"dia_reduction": dia_reduction}
+    given = {option: value for option, value in own.items() if value is not None}
+    for option, value in given.items():
+        if not name.startswith(_OWN_OPTIONS[option]):
+            takers = [other for other in BACKBONES if other.startswith(_OWN_OPTIONS[option])]
+            raise ConfigError(
+                f"config.model.{option}: takes None with {name}, not {value!r}; it is an option of "
+                f"{', '.join(takers)}"
+            )
+    if width is not None:
+        given["width"] = width
+    return constructor(stem=stem, **given, **settings)

@@ -1,6 +1,7 @@
 """Settings of the network."""
 
 import dataclasses
+from typing import Any
 
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.options import option
@@ -26,3 +27,14 @@ class ModelOptions:
     head_width_cap: int | None = option(
         None, "the most features within a shallow head; None: as the backbone asks", minimum=1
     )
+    dia_reduction: int | None = option(
+        None,
+        "of dia_resnets: features of a stage per feature within the maps of its cell; None: 4",
+        minimum=1,
+    )
+
+    def of_backbone(self) -> dict[str, Any]:
+        """The arguments of `create_backbone`."""
+        fields = dataclasses.asdict(self)
+        del fields["head_width_cap"]
+        return fields

@@ -48,6 +48,14 @@ CHECKERS = {
             "zipf",
         )
     },
+    **{
+        module: f"attention_networks:check_{module}"
+        for module in (
+            "dia_basic",
+            "dia_bottleneck",
+            "dia_unit",
+        )
+    },
     "frskd_bifpnc": "peer_networks:check_frskd_bifpnc",
     "mixskd_heads": "peer_networks:check_mixskd_heads",
 }

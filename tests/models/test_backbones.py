@@ -13,6 +13,9 @@ STAGES = {
     "resnet18": (64, 128, 256, 512),
     "resnet34": (64, 128, 256, 512),
     "resnet50": (256, 512, 1024, 2048),
+    "dia_resnet18": (64, 128, 256, 512),
+    "dia_resnet34": (64, 128, 256, 512),
+    "dia_resnet50": (256, 512, 1024, 2048),
     "resnext29_8x64d": (256, 512, 1024),
     "resnext50_32x4d": (256, 512, 1024, 2048),
     "densenet121": (256, 512, 1024, 1024),
@@ -131,6 +134,14 @@ def test_any_wide_resnet_has_a_name():
         ({"name": "wrn4_2"}, r"config.model.name: .*depth of 6 n \+ 4, such as .*, not 4"),
         ({"name": "wrn16_2", "stem": "imagenet"}, "config.model.stem: .* takes small, not 'imag"),
         ({"name": "densenet121", "width": 9}, "config.model.width: .* even number, .*, not 9"),
+        (
+            {"name": "resnet18", "dia_reduction": 4},
+            "config.model.dia_reduction: takes None with resnet18, not 4; .* of dia_resnet18, dia_",
+        ),
+        (
+            {"name": "dia_resnet18", "width": 4, "dia_reduction": 5},
+            "config.model.dia_reduction: takes at most 4, .* not 5",
+        ),
         ({"name": "resnext50_32x4d", "width": 8}, "config.model.width: .* multiple of 16, not 8"),
     ],
 )
@@ -145,6 +156,7 @@ def test_what_cannot_be_built_is_refused_in_one_line(options, message):
     [
         ("stem", "imagnet", "config.model.stem: unknown value 'imagnet'; did you mean imagenet?"),
         ("width", 0, "config.model.width: takes at least 1, not 0"),
+        ("dia_reduction", 0, "config.model.dia_reduction: takes at least 1, not 0"),
         ("head_width_cap", 0, "config.model.head_width_cap: takes at least 1, not 0"),
     ],
 )

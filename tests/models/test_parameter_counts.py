@@ -39,12 +39,17 @@ IMAGENET = {
 }
 # 7x7 filters in the place of 3x3; a DenseNet's small stem has no BN either.
 STEMS = (7**2 - 3**2) * 3 * 64
+# The recurrent cells of a DIANet, 2.5 C^2 + 8.5 C for C = 64, ..., 512 and 256, ..., 2048.
+CELLS, WIDE_CELLS = 878_560, 13_959_040
 # With the small stem, 100 classes. ResNets: as above. Wide residual networks and DenseNet-121:
 # public PyTorch implementations for CIFAR-100.
 CLASSIFIERS = {
     "resnet18": 11_220_132,
     "resnet34": 21_328_292,
     "resnet50": 23_705_252,
+    "dia_resnet18": 11_220_132 + CELLS,
+    "dia_resnet34": 21_328_292 + CELLS,
+    "dia_resnet50": 23_705_252 + WIDE_CELLS,
     "resnext29_8x64d": RESNEXT29 + 90 * (1024 + 1),
     "resnext50_32x4d": IMAGENET["resnext50_32x4d"] - 900 * (2048 + 1) - STEMS,
     "densenet121": 7_048_548,

@@ -27,6 +27,7 @@ from skdsam_jax.models.resnet import (
     BottleneckBlock,
     ResNet,
 )
+from skdsam_jax.models.san import SAN
 from skdsam_jax.models.self_teacher import SelfTeacher
 from skdsam_jax.models.sepconv import AttentionLink, SepConv, SepConvHead
 from skdsam_jax.models.settings import Settings
@@ -46,13 +47,16 @@ BACKBONES: dict[str, Callable[..., Backbone]] = {
     "densenet121": functools.partial(DenseNet, (6, 12, 24, 16)),
     "densenet169": functools.partial(DenseNet, (6, 12, 32, 32)),
     "densenet201": functools.partial(DenseNet, (6, 12, 48, 32)),
+    "san10": functools.partial(SAN, (2, 1, 2, 4, 1)),
+    "san15": functools.partial(SAN, (3, 2, 3, 5, 2)),
+    "san19": functools.partial(SAN, (3, 3, 4, 6, 3)),
     "wrn16_2": functools.partial(WideResNet, 16, 2),
     "wrn40_2": functools.partial(WideResNet, 40, 2),
     "wrn28_10": functools.partial(WideResNet, 28, 10),
 }
 
 # Options of some backbones, and how the names of these begin.
-_OWN_OPTIONS = {"dia_reduction": "dia_"}
+_OWN_OPTIONS = {"dia_reduction": "dia_", "san_kind": "san"}
 
 _WIDE_RESNET = re.compile(r"wrn([1-9]\d*)_([1-9]\d*)")
 
@@ -108,6 +112,7 @@ def create_backbone(
     width: int | None = None,
     stem: str = "small",
     dia_reduction: int | None = None,
+    san_kind: str | None = None,
     **settings: Unpack[Settings],
 ) -> Backbone:
     """Builds a backbone; the arguments but `settings` are fields of `ModelOptions`.
@@ -118,6 +123,7 @@ def create_backbone(
         in a wide residual network.
       stem: "small" or, for large images and if the backbone has it, "imagenet"; see `stems.Stem`.
       dia_reduction: of a DIANet, see `DIAResNet`; None: its own.
+      san_kind: of a SAN, see `SAN`; None: its own.
       **settings: see `Settings`.
 
     Returns:
@@ -127,7 +133,7 @@ def create_backbone(
       ConfigError: no backbone has that name, or this one not that width, stem or option.
     """
     constructor = find_backbone(name)
-    own = {"dia_reduction": dia_reduction}
+    own = {"dia_reduction": dia_reduction, "san_kind": san_kind}
     given = {option: value for option, value in own.items() if value is not None}
     for option, value in given.items():
         if not name.startswith(_OWN_OPTIONS[option]):

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from skdsam_jax.models.self_attention import KINDS
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.options import option
 
@@ -31,6 +32,12 @@ class ModelOptions:
         None,
         "of dia_resnets: features of a stage per feature within the maps of its cell; None: 4",
         minimum=1,
+    )
+    san_kind: str | None = option(
+        None,
+        "of SANs: what weighs a pixel's neighbours, all of them at once or each by itself; None: "
+        "patchwise",
+        choices=tuple(KINDS),
     )
 
     def of_backbone(self) -> dict[str, Any]:

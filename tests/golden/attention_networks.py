@@ -5,6 +5,7 @@ that is differentiated, so that gradients come in the same layouts. All sizes ar
 """
 
 import itertools
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ from skdsam_jax.models.dianet import DIALSTM, DIAResNet
 from skdsam_jax.models.layers import Dense
 from skdsam_jax.models.operations import relu
 from skdsam_jax.models.resnet import BasicBlock, BottleneckBlock, ResidualBlock
+from skdsam_jax.models.san import SAN
+from skdsam_jax.models.self_attention import PairwiseWeights, SelfAttentionBlock
 
 Entry = Mapping[str, np.ndarray]
 Arrays = dict[str, jax.Array]
@@ -56,16 +59,49 @@ def check_dia_basic(entry: Entry) -> Iterator[Comparison]:
     return _compare_network(entry, _dianet)
 
 
+def check_sa_pairwise7(entry: Entry) -> Iterator[Comparison]:
+    """A block of pairwise self-attention over 7x7 pixels."""
+    return _compare_attention(entry)
+
+
+def check_sa_pairwise3(entry: Entry) -> Iterator[Comparison]:
+    """A block of pairwise self-attention over 3x3 pixels."""
+    return _compare_attention(entry)
+
+
+def check_sa_patchwise7(entry: Entry) -> Iterator[Comparison]:
+    """A block of patchwise self-attention over 7x7 pixels."""
+    return _compare_attention(entry)
+
+
+def check_sa_patchwise3(entry: Entry) -> Iterator[Comparison]:
+    """A block of patchwise self-attention over 3x3 pixels."""
+    return _compare_attention(entry)
+
+
+def check_san_pairwise(entry: Entry) -> Iterator[Comparison]:
+    """A pairwise SAN."""
+    return _compare_network(entry, _san, absolute=_zeros_of(entry))
+
+
+def check_san_patchwise(entry: Entry) -> Iterator[Comparison]:
+    """A patchwise SAN."""
+    return _compare_network(entry, _san, absolute=_zeros_of(entry))
+
+
 def _settings() -> dict[str, Any]:
     return {"dtype": jnp.float64, "param_dtype": jnp.float64, "rngs": nnx.Rngs(0)}
 
 
 def _compare(
-    entry: Entry, compute: Callable[[Arrays, Arrays], tuple[jax.Array, Arrays]]
+    entry: Entry,
+    compute: Callable[[Arrays, Arrays], tuple[jax.Array, Arrays]],
+    absolute: Callable[[str], bool] = lambda name: False,
 ) -> Iterator[Comparison]:
     """Compares what `compute` makes of parameters and inputs, (loss, outputs), and gradients.
 
-    Arrays that the file leaves out are not compared.
+    Arrays that the file leaves out are not compared. Those of parameters for which `absolute` holds
+    would be zero but for rounding.
     """
     with jax.enable_x64(True):
         groups = ({}, {})
@@ -80,31 +116,63 @@ def _compare(
         found |= {f"grad/{name}": array for name, array in arrays.items()}
     for name, array in found.items():
         if name in entry:
-            yield _comparison(name, array, entry[name])
+            kind, _, parameter = name.partition("/")
+            tolerance = GRADIENT if kind == "grad" else VALUE
+            zero = kind == "grad" and absolute(parameter)
+            yield Comparison(name, array, entry[name], tolerance, absolute=zero)
 
 
-def _comparison(name: str, computed: np.ndarray, golden: np.ndarray) -> Comparison:
-    return Comparison(name, computed, golden, VALUE if name.startswith("out/") else GRADIENT)
-
-
-def _compare_network(entry: Entry, build: Callable[[Arrays], nnx.Module]) -> Iterator[Comparison]:
+def _compare_network(
+    entry: Entry, build: Callable[[Arrays], nnx.Module], **options: Any
+) -> Iterator[Comparison]:
     """Compares stages and logits of a backbone whose last stage is classified by `fc`."""
 
     def compute(params: Arrays, inputs: Arrays) -> tuple[jax.Array, Arrays]:
-        def classify(*, train: bool) -> tuple[tuple[jax.Array, ...], jax.Array]:
-            classes, features = params["fc.weight"].shape
-            dense = Dense(features, classes, **_settings())
-            _fill_dense(dense, params, "fc")
-            stages = build(params)(inputs["images"], train=train)
-            return stages, dense(global_average_pool(stages[-1]))
-
-        stages, logits = classify(train=True)
+        classes, features = params["fc.weight"].shape
+        dense = Dense(features, classes, **_settings())
+        _fill_dense(dense, params, "fc")
+        backbone = build(params)
+        # First, while running averages are fresh.
+        evaluated = backbone(inputs["images"], train=False)
+        stages = backbone(inputs["images"], train=True)
         outputs = {f"stage{i}": stage for i, stage in enumerate(stages)}
-        # From fresh running averages.
-        outputs |= {"logits": logits, "logits_eval": classify(train=False)[1]}
-        return (logits**2).sum(), outputs
+        for name, deepest in (("logits", stages[-1]), ("logits_eval", evaluated[-1])):
+            outputs[name] = dense(global_average_pool(deepest))
+        return (outputs["logits"] ** 2).sum(), outputs
 
-    return _compare(entry, compute)
+    return _compare(entry, compute, **options)
+
+
+def _compare_attention(entry: Entry) -> Iterator[Comparison]:
+    """Compares a block, what it attends to and with which weights."""
+    size = round(entry["out/weights"].shape[3] ** 0.5)
+
+    def compute(params: Arrays, inputs: Arrays) -> tuple[jax.Array, Arrays]:
+        images = inputs["features"]
+        block = _attention_block(params, size)
+        evaluated = block(images, train=False)
+        normalised = relu(block.norm(images, train=True))
+        weights = block.attention.weigh(normalised, train=True)
+        outputs = {
+            "attended": block.attention(normalised, train=True),
+            "weights": jnp.moveaxis(weights, 0, 3),
+            "block": block(images, train=True),
+            "block_eval": evaluated,
+        }
+        return (outputs["block"] ** 2).sum(), outputs
+
+    return _compare(entry, compute, absolute=_zeros_of(entry))
+
+
+def _zeros_of(entry: Entry) -> Callable[[str], bool]:
+    """Whether normalisation or softmax cancels a parameter of a block, or of a SAN's blocks."""
+    cancelled = ("sam.conv1.bias", "sam.conv2.bias")
+    if "param/fc.bias" in entry:
+        # Behind every block of a network stands a normalisation.
+        cancelled += (".conv.bias",)
+    if any(name.endswith("sam.conv_p.bias") for name in entry):
+        cancelled += ("sam.conv3.bias", "sam.conv_w.5.bias", "sam.conv_p.bias")
+    return lambda name: name.endswith(cancelled)
 
 
 def _dianet(params: Arrays) -> DIAResNet:
@@ -142,6 +210,72 @@ def _fill_block(block: ResidualBlock, params: Arrays, name: str) -> None:
     if block.shortcut is not None:
         _fill_conv(block.shortcut.conv, params, f"{name}.downsample.0")
         _fill_norm(block.shortcut.norm, params, f"{name}.downsample.1")
+
+
+def _san(params: Arrays) -> SAN:
+    """The network of the public code's names."""
+    levels = range(len({name for name in params if re.fullmatch(r"conv\d+\.weight", name)}))
+    depths = [
+        len({name.split(".")[1] for name in params if name.startswith(f"layer{level}.")})
+        for level in levels
+    ]
+    width = params["conv_in.weight"].shape[0]
+    backbone = SAN(depths, width=width, san_kind=_kind(params), **_settings())
+    _fill_conv(backbone.stem.conv, params, "conv_in")
+    _fill_norm(backbone.stem.norm, params, "bn_in")
+    for i, level in enumerate(backbone.levels):
+        _fill_conv(level.conv, params, f"conv{i}")
+        _fill_norm(level.norm, params, f"bn{i}")
+        for j, block in enumerate(level.blocks):
+            _fill_attention(block, params, f"layer{i}.{j}.")
+    return backbone
+
+
+def _kind(params: Arrays) -> str:
+    return "pairwise" if any("conv_p" in name for name in params) else "patchwise"
+
+
+def _attention_block(params: Arrays, size: int) -> SelfAttentionBlock:
+    features = params["bn1.weight"].shape[0]
+    block = SelfAttentionBlock(features, size, _kind(params), **_settings())
+    _fill_attention(block, params, "")
+    return block
+
+
+def _fill_attention(block: SelfAttentionBlock, params: Arrays, prefix: str) -> None:
+    """A block of self-attention; its first layers for weights are one in the public code."""
+    _fill_norm(block.norm, params, f"{prefix}bn1")
+    _fill_norm(block.attended_norm, params, f"{prefix}bn2")
+    _fill_dense(block.expand, params, f"{prefix}conv")
+    attention, weights = block.attention, block.attention.weights
+    maps = (attention.query, attention.key, attention.value)
+    for i, pointwise in enumerate(maps, 1):
+        _fill_dense(pointwise, params, f"{prefix}sam.conv{i}")
+    features = attention.query.out_features
+    norm = [params[f"{prefix}sam.conv_w.0.{name}"] for name in ("weight", "bias")]
+    reduce = params[f"{prefix}sam.conv_w.2.weight"][:, :, 0, 0].T
+    _fill_norm(weights.norm, params, f"{prefix}sam.conv_w.3")
+    _fill_dense(weights.weigh, params, f"{prefix}sam.conv_w.5")
+    if isinstance(weights, PairwiseWeights):
+        _fill_dense(weights.place, params, f"{prefix}sam.conv_p")
+        parts = (
+            (weights.relation_norm, weights.reduce_relation, slice(features)),
+            (weights.position_norm, weights.reduce_position, slice(features, None)),
+        )
+    else:
+        # Offsets are inside there, and outside here.
+        patch = features + jnp.arange(features * weights.size**2).reshape(features, -1).T.ravel()
+        parts = (
+            (weights.query_norm, weights.reduce_query, slice(features)),
+            (weights.patch_norm, weights.reduce_patch, patch),
+        )
+        groups = weights.norm.num_features
+        kernel, bias = weights.weigh.kernel[...], weights.weigh.bias[...]
+        order = jnp.arange(groups * weights.size**2).reshape(groups, -1).T.ravel()
+        weights.weigh.kernel[...], weights.weigh.bias[...] = kernel[:, order], bias[order]
+    for part_norm, part_reduce, rows in parts:
+        part_norm.scale[...], part_norm.bias[...] = (array[rows] for array in norm)
+        part_reduce.kernel[...] = reduce[rows]
 
 
 def _fill_conv(conv: nnx.Module, params: Arrays, name: str) -> None:

@@ -124,7 +124,12 @@ def test_depths():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_depths_of_the_table(name):
     backbone = abstract_backbone(name)
-    stages = [stage[0].blocks if name.startswith("dia_") else stage for stage in backbone.stages]
+    if name.startswith("san"):
+        stages = [level.blocks for level in backbone.levels[1:]]
+    elif name.startswith("dia_"):
+        stages = [stage.blocks for (stage,) in backbone.stages]
+    else:
+        stages = backbone.stages
     assert backbone.depths == tuple(map(len, stages))
 
 

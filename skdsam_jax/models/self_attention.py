@@ -140,9 +140,9 @@ class PairwiseWeights(nnx.Module):
 
     def __call__(self, query: jax.Array, key: jax.Array, *, train: bool) -> jax.Array:
         """Weights [size^2, batch, height, width, groups], of which those of a pixel add up to 1."""
-        relation = query - shifted(key, self.size)
+        relation = query[None] - shifted(key, self.size)
         place = self.place(_coordinates(*query.shape[1:3], at_least_float32(query.dtype)))
-        position = place - shifted(place, self.size)
+        position = place[None] - shifted(place, self.size)
         hidden = self.reduce_relation(relu(self.relation_norm(relation, train=train)))
         hidden += self.reduce_position(relu(self.position_norm(position, train=train)))
         scores = self.weigh(relu(self.norm(hidden, train=train)))

@@ -37,10 +37,16 @@ from skdsam_jax.training.summary import describe_hardware, describe_versions  # 
 from skdsam_jax.training.trainer import Trainer, build_method  # noqa: E402
 
 
-def make_experiment(settings: Settings) -> Experiment:
-    """The experiment of these settings; whatever they do not say is the library's default."""
+def make_experiment(settings: Settings, **options: Any) -> Experiment:
+    """The experiment of these settings; whatever they do not say is the library's default.
+
+    Args:
+      settings: of the step.
+      **options: of the method.
+    """
     config = default_config()
     config.method.name = settings.method
+    config.method.update(options)
     config.model.name, config.model.width = settings.model, settings.width
     config.data.name = "cifar100"
     config.data.crop_padding, config.data.flip = settings.crop_padding, settings.augment
@@ -65,9 +71,9 @@ class JaxTraining:
       inputs: what a dispatch reads.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **options: Any) -> None:
         self.settings = settings
-        self._experiment = make_experiment(settings)
+        self._experiment = make_experiment(settings, **options)
         self.trainer = Trainer(
             self._experiment, make_dataset(settings), data_mesh(jax.devices()[:1])
         )

@@ -76,6 +76,31 @@ def build(cls: type[T], values: Mapping[str, Any], path: str) -> T:
     return cls(**checked)
 
 
+def find(
+    table: Mapping[str, T],
+    name: str,
+    where: str,
+    *,
+    kind: str = "value",
+    also: Iterable[str] = (),
+) -> T:
+    """What `table` holds under `name`.
+
+    Args:
+      table: by name.
+      name: what was given.
+      where: the field or flag that it was given for.
+      kind: what the table is of, such as "method".
+      also: further names that may be given there.
+
+    Raises:
+      ConfigError: the table does not have the name; says which was probably meant.
+    """
+    if name not in table:
+        raise ConfigError(f"{where}: unknown {kind} {name!r}; {known(name, [*table, *also])}")
+    return table[name]
+
+
 def known(name: str, names: Iterable[str]) -> str:
     """Says which name was probably meant, and otherwise which names there are."""
     names = sorted(names)

@@ -1,13 +1,17 @@
 """What must be set before JAX starts: CPU flags, the allocator and the compilation cache."""
 
 import ctypes
+import functools
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import pathlib
 import platform
 import sys
+
+_log = logging.getLogger(__name__)
 
 # With this kind of fusion XLA's convolutions take 1.6 times as long on a CPU (a ResNet-18 training
 # step at batch 128). Only the named kind is removed: without YNNPACK's reductions, BatchNorm's sums
@@ -69,6 +73,17 @@ def missing_flags() -> list[str]:
     if any(flag.partition("=")[0] == _CPU_FLAG for flag in xla_flags()):
         return []
     return [f"{_CPU_FLAG}={_CPU_FLAG_VALUE}"]
+
+
+@functools.cache
+def warn_of_missing_flags() -> None:
+    """Says, once per process, which of its flags JAX was started without, if any."""
+    if missing_flags():
+        _log.warning(
+            "JAX started without %s, so numbers may differ from those of the command in their last "
+            "digits; call skdsam_jax.runtime.configure() before anything uses a device",
+            " ".join(missing_flags()),
+        )
 
 
 def _has_started() -> bool:

@@ -5,7 +5,7 @@ import pathlib
 import types
 
 from skdsam_jax.experiment.config import Experiment, from_config_dict
-from skdsam_jax.experiment.thesis_tables import Cell
+from skdsam_jax.experiment.tables import Cell
 
 ROOT = pathlib.Path(__file__).parents[1]
 CONFIGS = {path.stem: path for path in sorted((ROOT / "configs").glob("*.py"))}

@@ -73,7 +73,7 @@ def test_parts_stand_in_any_order():
         ("augment=mixpu", "augment: unknown value 'mixpu'; did you mean mixup?"),
         (
             "augment=sla",
-            "augment: sla is part of a method; write method=cross_entropy_sla or method=skdsam_sla",
+            "augment: sla is part of a method; write method=skdsam_sla or method=sla_sd",
         ),
         ("augment=mixup+sla", "augment: sla is part of a method"),
         ("augment=mixup+", "augment: unknown value ''; known are cutmix, cutout, mixup"),

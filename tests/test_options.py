@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from skdsam_jax.options import ConfigError, build, option
+from skdsam_jax.options import ConfigError, build, find, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,3 +60,21 @@ def test_refusals_are_one_line_that_names_the_field(values, message):
         build(Sample, values, "config.x")
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_find_returns_what_stands_under_a_name():
+    assert find({"one": 1, "two": 2}, "two", "config.x") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("tow", {}, "config.x: unknown value 'tow'; did you mean two?"),
+        ("", {"kind": "number"}, "config.x: unknown number ''; known are one, two"),
+        ("nine9", {"also": ["nine<n>"]}, "config.x: unknown value 'nine9'; did you mean nine<n>?"),
+    ],
+)
+def test_find_says_which_names_there_are(name, settings, message):
+    with pytest.raises(ConfigError) as error:
+        find({"one": 1, "two": 2}, name, "config.x", **settings)
+    assert str(error.value) == message

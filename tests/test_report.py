@@ -215,13 +215,78 @@ def test_runs_with_one_seed_count_as_one(tmp_path, summary, capsys):
     assert f"| 2 (3 runs) | 78.00 ± {100 * statistics.stdev([0.76, 0.80]):.2f} |" in row
 
 
-def test_what_all_views_say_together_has_a_column(tmp_path, summary, capsys):
+@pytest.mark.parametrize(
+    "other", [{"other_accuracies": {"aggregated": 0.875}}, {"aggregated_accuracy": 0.875}]
+)
+def test_what_predicts_besides_has_a_column(tmp_path, summary, capsys, other):
+    """In version 0.1.0 rotations alone did, and had a field of their own."""
     assert "aggregated" not in _page(tmp_path / "none", capsys, summary)
-    views = _changed(summary, model__width=3) | {"aggregated_accuracy": 0.875}
+    views = _changed(summary, model__width=3) | other
     page = _page(tmp_path / "some", capsys, summary, views)
-    assert "| last epoch | aggregated over rotations | ensemble |" in page
-    assert "| 75.00 | 87.50 | 70.00 |" in page
+    assert "| last epoch | other predictions | ensemble |" in page
+    assert "| 75.00 | aggregated 87.50 | 70.00 |" in page
     assert "| 75.00 |  | 70.00 |" in page
+    named = _changed(summary, model__width=5) | {"other_accuracies": {"fusion": 0.5, "x": 0.25}}
+    page = _page(tmp_path / "named", capsys, named, _changed(named, seed=1))
+    assert "| 75.00 ± 0.00 | fusion 50.00 ± 0.00, x 25.00 ± 0.00 | 70.00 ± 0.00 |" in page
+
+
+@pytest.mark.parametrize(
+    ("per_step", "batch", "steps", "words"),
+    [
+        (128, 128, 97_500, "12.5 M, 1 x batch"),
+        (256, 128, 97_500, "25.0 M, 2 x batch"),
+        (128, 32, 96_813, "12.4 M, 4 x batch"),
+        (64, 64, 1_320, "84 k, 1 x batch"),
+        (1, 1, 999_499, "999 k, 1 x batch"),
+        (1, 1, 999_500, "1.0 M, 1 x batch"),
+    ],
+)
+def test_a_row_says_how_many_images_were_read(
+    tmp_path, summary, capsys, per_step, batch, steps, words
+):
+    run = _changed(summary, training__batch_size=batch)
+    page = _page(tmp_path, capsys, run | {"images_per_step": per_step, "steps": steps})
+    assert "| training | images read | n |" in page
+    assert f"| {words} | 1 |" in page
+
+
+def test_images_that_were_not_counted_have_no_number(tmp_path, summary, capsys):
+    assert "images read" not in _page(tmp_path / "old", capsys, summary)
+    counted = _changed(summary, model__width=3) | {"images_per_step": 128, "steps": 97_500}
+    page = _page(tmp_path / "both", capsys, summary, counted)
+    assert page.count("12.5 M, 1 x batch") == 1
+
+
+def _distilled(summary, teacher_sha256, seed=0):
+    config = default_config()
+    use_cell(config, "method=knowledge_distillation")
+    config.method.teacher, config.method.teacher_sha256 = f"runs/{seed}", teacher_sha256
+    config.seed = seed
+    described = to_dict(from_config_dict(config))
+    return summary | {"method": "knowledge_distillation", "config": described, "seed": seed}
+
+
+def test_students_of_one_kind_of_teacher_share_a_row(tmp_path, summary, capsys):
+    teachers = [
+        _changed(summary, seed=seed) | {"params_digest": digest}
+        for seed, digest in enumerate(("aa" * 32, "bb" * 32))
+    ]
+    other = _changed(summary, model__width=3) | {"params_digest": "cc" * 32}
+    students = [
+        _distilled(summary, digest * 32, seed)
+        for seed, digest in enumerate(("aa", "bb", "cc", "dd"))
+    ]
+    page = _page(tmp_path, capsys, *teachers, other, *students)
+    rows = [line for line in page.splitlines() if line.startswith("| knowledge_distillation (")]
+    words = "digits, recipe thesis, thesis, 250 epochs of batch 128, float32)"
+    taught = {row.split("|")[1].partition("teacher=")[2].strip(): row for row in rows}
+    assert set(taught) == {
+        f"skdsam on resnet18, {words}",
+        f"skdsam on resnet18 (width=3), {words}",
+        "dddddddddddd...)",
+    }
+    assert "| 2 | 75.00 ± 0.00 |" in taught[f"skdsam on resnet18, {words}"]
 
 
 def test_the_page_names_its_command(tmp_path, summary):

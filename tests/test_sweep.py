@@ -15,6 +15,12 @@ from skdsam_jax.commands import sweep
 from skdsam_jax.experiment.config import to_dict
 from skdsam_jax.experiment.thesis_tables import TABLES
 
+# ml_collections' loader of config files.
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+# In the order of the thesis' rows.
+COMPARED = ["cross_entropy", "ddgsd", "byot", "cs_kd", "sla_sd", "frskd", "skdsam"]
+
 # Finishes at once, writes what it was called with; fails for the cell called beta200.
 TRAIN = """
 import json, pathlib, sys
@@ -40,13 +46,30 @@ def test_every_cell_is_an_experiment_of_its_own(table):
 @pytest.mark.parametrize(
     ("table", "size"),
     [
-        *(("4.3", 5), ("4.4", 9), ("4.5", 6), ("4.6", 7), ("4.7", 8), ("4.8", 8), ("4.9", 6)),
-        *(("4.10", 16), ("4.11", 9), ("4.12", 3), ("4.13", 4), ("4.14", 4), ("4.15", 8)),
+        *(("4.3", 5), ("4.4", 9), ("4.5", 6), ("4.6", 7), ("4.7", 16), ("4.8", 16), ("4.9", 14)),
+        *(("4.10", 32), ("4.11", 21), ("4.12", 3), ("4.13", 4), ("4.14", 4), ("4.15", 8)),
         *(("4.16", 6), ("4.17", 6), ("4.18", 6), ("4.19", 6), ("4.20", 5), ("4.21", 4)),
     ],
 )
 def test_tables_have_the_thesis_size(table, size):
     assert len(TABLES[table].cells) == size
+
+
+@pytest.mark.parametrize(
+    ("table", "methods"),
+    [
+        *((table, COMPARED) for table in ("4.9", "4.11")),
+        *((table, [*COMPARED, "skdsam-cutout"]) for table in ("4.7", "4.8", "4.10")),
+    ],
+)
+def test_tables_compare_every_method_of_the_thesis_on_every_set(table, methods):
+    rows = {}
+    for cell in TABLES[table].cells:
+        method, _, family = cell.name.rpartition("-")
+        rows.setdefault(family, []).append(method)
+        name = experiment_of(cell).method.name
+        assert name == method.removesuffix("-cutout")
+    assert all(found == methods for found in rows.values())
 
 
 def test_tables_name_the_files_of_their_data_sets():
@@ -70,6 +93,11 @@ def test_cells_change_what_they_are_named_for():
     assert (decays.name, decays.decay_ce, decays.decay_kl) == ("pd_byot", 0.6, 1.1)
     temperatures = experiment_of(cells["4.15", "T1-attention3"]).method
     assert (temperatures.temperature, temperatures.attention_temperature) == (1.0, 3.0)
+    cs_kd = [experiment_of(cells["4.10", f"cs_kd-{name}"]).method for name in ("dogs", "cub200")]
+    assert [method.weight for method in cs_kd] == [3.0, 3.0]
+    assert experiment_of(cells["4.7", "cs_kd-tiny_imagenet"]).method.weight == 1.0
+    frskd = [experiment_of(cells["4.7", f"frskd-{name}"]) for name in ("cifar100", "tiny_imagenet")]
+    assert [experiment.method.distillation_weight for experiment in frskd] == [2.0, 3.0]
     sla = experiment_of(cells["4.19", "skdsam-sla-tiny_imagenet"])
     assert (sla.method.name, sla.model.name) == ("skdsam_sla", "wrn16_2")
 
@@ -119,6 +147,13 @@ def test_finished_runs_are_skipped_and_others_tried_again(tmp_path):
         (["--epochs=3"], "--epochs=3: unknown flag"),
         (["--config.seed=7"], "--config.seed: every run has its own; use --seeds"),
         (["--train=nowhere.py"], "there is no nowhere.py here"),
+        (["--table=peer"], "--table: unknown table 'peer'; did you mean peers?"),
+        (["--family=dogs"], "--family: only for --table peers; table 4.21 has its own"),
+        (["--backbone=resnet34"], "--backbone: only for --table peers; table 4.21 has its own"),
+        (["--table=peers", "--family=birds"], "--family: unknown value 'birds'; known are cifar1"),
+        (["--table=peers", "--backbone=x"], "config.model.name: unknown backbone 'x'"),
+        (["--config.training.epoch=3"], "beta50: config.training.epoch: unknown field"),
+        (["--config.method.alpha=0.5"], "beta50: config.method.alpha: no option of skdsam"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, capfd, flags, message):
@@ -165,6 +200,7 @@ def test_stopping_waits_until_the_run_has_saved(tmp_path, send, number):
     process = subprocess.Popen(
         [sys.executable, "-m", "skdsam_jax", "sweep", *flags],
         cwd=ROOT,
+        env=os.environ | {"JAX_PLATFORMS": "none"},  # A sweep leaves the devices to its runs.
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,

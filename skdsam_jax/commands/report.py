@@ -3,7 +3,7 @@
 Runs that differ in nothing but their seed share a row: mean and sample standard deviation over
 seeds of the last epoch, which is the protocol of the thesis. The best epoch on the test set stands
 beside it as the oracle it is. A table holds one data set at one size in one recipe, and a row names
-every other field that is not at its default.
+every other field that is not at its default, and how many images it read.
 """
 
 import argparse
@@ -27,7 +27,8 @@ Made by `{command}`.
 
 Accuracy on the whole test set in %, mean and standard deviation over n seeds of the last epoch;
 several runs with one seed count as one. The best epoch was found by looking at the test set: an
-oracle, not a result. Each row names every field of its config that is not at its default. Tables
+oracle, not a result. Each row names every field of its config that is not at its default, and how
+many images the network read while it trained; "2 x batch" are two for each image of a batch. Tables
 differ in data, image size or recipe, and their numbers do not compare.
 """
 
@@ -68,9 +69,11 @@ def make_report(summaries: Iterable[Mapping[str, Any]], command: str) -> str:
     Returns:
       The page.
     """
+    summaries = list(summaries)
+    teachers = {run["params_digest"]: run for run in summaries if "params_digest" in run}
     experiments: dict[RunDescription, list[Mapping[str, Any]]] = {}
     for summary in summaries:
-        experiments.setdefault(describe(summary), []).append(summary)
+        experiments.setdefault(describe(summary, teachers), []).append(summary)
     tables: dict[str, list[list[str]]] = {}
     for experiment in sorted(experiments):
         row = [make(experiment, experiments[experiment]) for make in _COLUMNS.values()]
@@ -149,6 +152,19 @@ def _attention(_: RunDescription, runs: Runs) -> str:
     return f"{weights} ({_by_seed(runs, 'attention_entropy').mean():.4f})"
 
 
+def _images_read(_: RunDescription, runs: Runs) -> str:
+    run = runs[0]
+    if "images_per_step" not in run:  # Of a version that did not count them.
+        return ""
+    per_step, batch = run["images_per_step"], run["config"]["training"]["batch_size"]
+    return f"{_round(per_step * run['steps'])}, {per_step // batch} x batch"
+
+
+def _round(count: int) -> str:
+    """Such as 12.5 M, or 86 k."""
+    return f"{count / 1e6:.1f} M" if count >= 999_500 else f"{count / 1e3:.0f} k"
+
+
 def _speed(_: RunDescription, runs: Runs) -> str:
     # A run of one dispatch has none: its only one compiled.
     rates = [run["images_per_second"] for run in runs if run["images_per_second"] is not None]
@@ -172,6 +188,7 @@ _COLUMNS: dict[str, Column] = {
     "method": lambda words, runs: words.method,
     "network": lambda words, runs: words.network,
     "training": lambda words, runs: words.training,
+    "images read": _images_read,
     "n": lambda _, runs: _count(runs),
     "last epoch": _percent("test_accuracy"),
     "other predictions": lambda _, runs: _others(runs),

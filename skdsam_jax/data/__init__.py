@@ -10,7 +10,7 @@ from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
 from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.sources.catalogue import DATASETS
 from skdsam_jax.data.splits import stratified_choice
-from skdsam_jax.options import ConfigError, known
+from skdsam_jax.options import ConfigError, find
 
 __all__ = ["DATASETS", "DataOptions", "Dataset", "EncodedSplit", "Split", "load_dataset"]
 
@@ -35,13 +35,10 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
       ConfigError: an unknown set, data that is missing or damaged, or more examples asked for
         than there are.
     """
-    if options.name not in DATASETS:
-        raise ConfigError(
-            f"config.data.name: unknown value {options.name!r}; {known(options.name, DATASETS)}"
-        )
+    load = find(DATASETS, options.name, "config.data.name")
     if options.test_fraction is not None and options.name != "folder":
         raise ConfigError("config.data.test_fraction: only for config.data.name=folder")
-    dataset = DATASETS[options.name](options)
+    dataset = load(options)
     side = min(dataset.image_shape[:2])
     for name in ("crop_padding", "cutout_size"):
         value = getattr(options, name)

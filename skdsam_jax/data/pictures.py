@@ -14,6 +14,9 @@ Box = tuple[float, float, float, float]
 
 _SMALLEST = 8
 
+# Of the shorter side, what evaluation looks at: resized to 256, the central 224.
+CENTRAL_SHARE = 224 / 256
+
 # torchvision's defaults: shares of the area, and width / height.
 _SHARES = (0.08, 1.0)
 _RATIOS = (3 / 4, 4 / 3)

@@ -54,7 +54,8 @@ def _augment(config: ml_collections.ConfigDict, names: list[str]) -> None:
     """Adds each of `names` to the recipe."""
     for place, name in enumerate(names):
         if name == "sla":
-            methods = " or ".join(f"method={name}" for name in METHODS if name.endswith("_sla"))
+            found = (name for name in METHODS if "sla" in name.split("_"))
+            methods = " or ".join(f"method={name}" for name in found)
             raise ConfigError(f"augment: sla is part of a method; write {methods}")
         if name in names[:place]:
             raise ConfigError(f"augment: {name} stands twice")

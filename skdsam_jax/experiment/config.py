@@ -14,7 +14,7 @@ from typing import Any
 
 import ml_collections
 
-from skdsam_jax.data import DataOptions
+from skdsam_jax.data import DATASETS, DataOptions
 from skdsam_jax.experiment.run_options import (
     CheckpointOptions,
     EvaluationOptions,
@@ -23,7 +23,7 @@ from skdsam_jax.experiment.run_options import (
 )
 from skdsam_jax.methods import METHODS, MethodOptions, find_method
 from skdsam_jax.models import ModelOptions
-from skdsam_jax.options import ConfigError, build, check_value, known
+from skdsam_jax.options import ConfigError, build, check_value, find, known
 
 _SECTIONS: dict[str, type] = {
     "model": ModelOptions,
@@ -91,8 +91,10 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
             raise ConfigError(f"config.{name}: takes fields of its own, not {values[name]!r}")
     sections = {name: build(cls, values[name], f"config.{name}") for name, cls in _SECTIONS.items()}
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
+    find(DATASETS, sections["data"].name, "config.data.name")
     experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
     _check_labels(experiment)
+    _check_batch(experiment)
     return experiment
 
 
@@ -189,6 +191,16 @@ def _check_labels(experiment: Experiment) -> None:
                 f"config.{section}.{field}: takes 0 with method {name}, which needs each image's "
                 f"one label, not {value}"
             )
+
+
+def _check_batch(experiment: Experiment) -> None:
+    """Raises a ConfigError for fewer anchors than the method makes sense of."""
+    name, size = experiment.method.name, experiment.training.batch_size
+    minimum = find_method(name).minimum_batch
+    if size < minimum:
+        raise ConfigError(
+            f"config.training.batch_size: takes at least {minimum} with method {name}, not {size}"
+        )
 
 
 def _kinds(cls: type) -> dict[str, type]:

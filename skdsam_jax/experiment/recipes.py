@@ -12,7 +12,7 @@ from typing import Any
 
 import ml_collections
 
-from skdsam_jax.options import ConfigError, known
+from skdsam_jax.options import ConfigError, find
 
 RECIPES: dict[str, Mapping[str, Any]] = {
     "thesis": {
@@ -54,9 +54,7 @@ def use_recipe(config: ml_collections.ConfigDict, name: str) -> None:
     Raises:
       ConfigError: no recipe has that name.
     """
-    if name not in RECIPES:
-        raise ConfigError(f"recipe: unknown value {name!r}; {known(name, RECIPES)}")
-    config.update_from_flattened_dict(RECIPES[name])
+    config.update_from_flattened_dict(find(RECIPES, name, "recipe"))
 
 
 def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
@@ -66,14 +64,13 @@ def add_augmentation(config: ml_collections.ConfigDict, name: str) -> None:
       ConfigError: no addition has that name, the recipe has a Cutout of its own, or batches are
         mixed already.
     """
-    if name not in ADDITIONS:
-        raise ConfigError(f"augment: unknown value {name!r}; {known(name, ADDITIONS)}")
+    addition = find(ADDITIONS, name, "augment")
     if name == "cutout" and config.data.cutout != "none":
         raise ConfigError("augment: the recipe lab holds a Cutout already")
     other = _EXCLUSIVE.get(name)
     if other and any(config.data[field.removeprefix("data.")] for field in ADDITIONS[other]):
         raise ConfigError(f"augment: takes mixup or cutmix, not both; {other} is there already")
-    config.update_from_flattened_dict(ADDITIONS[name])
+    config.update_from_flattened_dict(addition)
 
 
 def name_recipe(fields: Mapping[str, Any]) -> tuple[str | None, tuple[str, ...]]:

@@ -48,8 +48,16 @@ class RunDescription:
     hardware: str
 
 
-def describe(summary: Mapping[str, Any]) -> RunDescription:
-    """What a run was; fields that its version did not have were at today's defaults."""
+def describe(
+    summary: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]] = {}
+) -> RunDescription:
+    """What a run was; fields that its version did not have were at today's defaults.
+
+    Args:
+      summary: of the run.
+      teachers: SHA-256 of a run's variables to its summary. A run that one of them taught says what
+        its teacher was, seed aside, and otherwise the beginning of the teacher's SHA-256.
+    """
     method_name = ALIASES.get(summary["method"], summary["method"])
     defaults = _defaults(method_name)
     fields = defaults | decisive_fields(summary["config"])
@@ -57,6 +65,9 @@ def describe(summary: Mapping[str, Any]) -> RunDescription:
     others = {name: value for name, value in changed.items() if name not in _SAID}
     method = {name: others.pop(name) for name in list(others) if name.startswith("method.")}
     model = {name: others.pop(name) for name in list(others) if name.startswith("model.")}
+    sha256 = method.pop("method.teacher_sha256", None)
+    if sha256 is not None:
+        method["method.teacher"] = _name_teacher(sha256, teachers)
 
     recipe, additions = name_recipe(fields)
     own = _list({name: changed[name] for name in RECIPE_FIELDS if name in changed})
@@ -79,6 +90,13 @@ def describe(summary: Mapping[str, Any]) -> RunDescription:
         training=", ".join(training) + _list(others),
         hardware=f"{hardware['devices']} x {hardware['device']} ({hardware['cpu']})",
     )
+
+
+def _name_teacher(sha256: str, teachers: Mapping[str, Mapping[str, Any]]) -> str:
+    if sha256 not in teachers:
+        return f"{sha256[:12]}..."
+    words = describe(teachers[sha256], teachers)
+    return f"{words.method} on {words.network}, {words.table}, {words.training}"
 
 
 @functools.cache

@@ -1,40 +1,16 @@
-"""The thesis' tables as lists of runs; only methods that this library has are here."""
+"""The thesis' tables as lists of runs."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One experiment of a table.
-
-    Attributes:
-      name: a folder's name, unique in its table.
-      config: what `--config` takes: the file of a family and, behind a colon, its cell.
-      changes: field of the config to value, beyond what the cell says.
-    """
-
-    name: str
-    config: str
-    changes: tuple[tuple[str, Any], ...] = ()
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of the thesis.
-
-    Attributes:
-      title: what it is about.
-      cells: its experiments.
-    """
-
-    title: str
-    cells: tuple[Cell, ...]
-
+from skdsam_jax.experiment.published_settings import published_settings
+from skdsam_jax.experiment.tables import Cell, Table
 
 _GENERAL = ("cifar100", "tiny_imagenet")
-_METHODS = {name: f"method={name}" for name in ("cross_entropy", "byot", "skdsam")}
+_METHODS = {
+    name: f"method={name}"
+    for name in ("cross_entropy", "ddgsd", "byot", "cs_kd", "sla_sd", "frskd", "skdsam")
+}
 _METHODS_AND_CUTOUT = _METHODS | {"skdsam-cutout": "method=skdsam,augment=cutout"}
 _MIXUP = {
     "cross_entropy-mixup": "method=cross_entropy,augment=mixup",
@@ -42,7 +18,7 @@ _MIXUP = {
     "skdsam-mixup": "method=skdsam,augment=mixup",
 }
 _SLA = {
-    "cross_entropy-sla": "method=cross_entropy_sla",
+    "cross_entropy-sla": "method=sla_sd",
     "skdsam": "method=skdsam",
     "skdsam-sla": "method=skdsam_sla",
 }
@@ -56,12 +32,15 @@ def _across(
     variants: Mapping[str, str],
     changes: Mapping[str, Mapping[str, Any]] = {},
 ) -> tuple[Cell, ...]:
-    """Every variant, a cell's argument by its name, in every family; some with fields changed."""
+    """Every variant, a cell's argument by its name, in every family; some with fields changed.
+
+    A variant that has the name of a method takes what was published for the family.
+    """
     return tuple(
         Cell(
             f"{name}-{family}",
             f"configs/{family}.py:backbone={backbone},{argument}",
-            tuple(changes.get(name, {}).items()),
+            (*published_settings(name, family), *changes.get(name, {}).items()),
         )
         for family in families
         for name, argument in variants.items()

@@ -40,7 +40,7 @@ from skdsam_jax.methods.skdsam import Skdsam
 from skdsam_jax.methods.tf_kd import TfKd
 from skdsam_jax.methods.uskd import Uskd
 from skdsam_jax.methods.zipf import Zipf
-from skdsam_jax.options import ConfigError, known
+from skdsam_jax.options import find
 
 METHODS: dict[str, type[Method]] = {
     "bake": Bake,
@@ -93,10 +93,7 @@ def find_method(name: str) -> type[Method]:
     Raises:
       ConfigError: no method has that name.
     """
-    name = ALIASES.get(name, name)
-    if name not in METHODS:
-        raise ConfigError(f"config.method.name: unknown method {name!r}; {known(name, METHODS)}")
-    return METHODS[name]
+    return find(METHODS, ALIASES.get(name, name), "config.method.name", kind="method")
 
 
 def create_method(

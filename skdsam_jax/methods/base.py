@@ -105,6 +105,7 @@ class Method(nnx.Module):
       loss_function: the function of `skdsam_jax.losses` that `objective` calls. A setting with the
         name of one of its keywords has that keyword's default.
       takes_soft_labels: whether labels may be probabilities, as Mixup makes them.
+      minimum_batch: the fewest anchors that a step makes sense of.
       options: this network's settings.
       classifier: backbone and deepest dense layer: images -> logits.
       exits: the shallow exits, or None.
@@ -113,6 +114,7 @@ class Method(nnx.Module):
     Options: ClassVar[type[MethodOptions]] = MethodOptions
     loss_function: ClassVar[Callable[..., tuple[jax.Array, Terms]]]
     takes_soft_labels: ClassVar[bool] = True
+    minimum_batch: ClassVar[int] = 1
 
     def __init__(
         self,

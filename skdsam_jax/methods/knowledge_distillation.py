@@ -116,7 +116,9 @@ def _load(workdir: str) -> "Trained":
     from skdsam_jax.trained import CheckpointError, load
 
     try:
-        return load(workdir)
+        # The first to ask may be a trace of the network, and would be given traced arrays.
+        with jax.ensure_compile_time_eval():
+            return load(workdir)
     except (ConfigError, CheckpointError) as error:
         raise ConfigError(f"config.method.teacher: {error}") from None
 

@@ -53,6 +53,8 @@ class MixSkd(Method):
 
     Options: ClassVar = MixSkdOptions
     loss_function = staticmethod(losses.mixskd_loss)
+    # An image is mixed with another one.
+    minimum_batch = 2
 
     def __init__(
         self,

@@ -50,6 +50,8 @@ class Skdsam(Method):
 
     Options: ClassVar = SkdsamOptions
     loss_function = staticmethod(losses.skdsam_loss)
+    # The projections normalise pooled features over the batch.
+    minimum_batch = 2
 
     def __init__(
         self,

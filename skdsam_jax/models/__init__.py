@@ -33,7 +33,7 @@ from skdsam_jax.models.sepconv import AttentionLink, SepConv, SepConvHead
 from skdsam_jax.models.settings import Settings
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.models.wide_resnet import WideResNet
-from skdsam_jax.options import ConfigError, known
+from skdsam_jax.options import find
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18": functools.partial(ResNet, BasicBlock, (2, 2, 2, 2)),
@@ -98,12 +98,10 @@ def find_backbone(name: str) -> Callable[..., Backbone]:
     Raises:
       ConfigError: no backbone has that name.
     """
-    if name in BACKBONES:
-        return BACKBONES[name]
-    if match := _WIDE_RESNET.fullmatch(name):
+    if name not in BACKBONES and (match := _WIDE_RESNET.fullmatch(name)):
         return functools.partial(WideResNet, *map(int, match.groups()))
-    names = [*BACKBONES, "wrn<depth>_<widening>"]
-    raise ConfigError(f"config.model.name: unknown backbone {name!r}; {known(name, names)}")
+    also = ("wrn<depth>_<widening>",)
+    return find(BACKBONES, name, "config.model.name", kind="backbone", also=also)
 
 
 def create_backbone(

@@ -5,6 +5,7 @@ import logging
 import operator
 import os
 import pathlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,9 @@ from skdsam_jax.trained.record import FILE, read_record
 from skdsam_jax.trained.unrecorded import look_up_record
 
 _log = logging.getLogger(__name__)
+
+# How long the removal of a checkpoint may take; one that is still there then is damaged.
+_REMOVAL_SECONDS = 0.5
 
 Items = dict[str, Any]
 
@@ -185,7 +189,10 @@ def _read_intact(folder: pathlib.Path) -> Items | None:
     except ConfigError:
         raise
     except Exception as error:  # Orbax and its file formats raise whatever they meet.
-        # A run removes old checkpoints while it writes new ones.
+        # A run removes old checkpoints while it writes new ones, one file after another.
+        deadline = time.monotonic() + _REMOVAL_SECONDS
+        while folder.exists() and time.monotonic() < deadline:
+            time.sleep(_REMOVAL_SECONDS / 10)
         if not folder.exists():
             return None
         raise CheckpointError(f"checkpoint {folder} is damaged ({reason(error)})") from None

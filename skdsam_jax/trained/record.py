@@ -7,15 +7,13 @@ from typing import Any
 
 from skdsam_jax.data.dataset import Dataset, EncodedSplit
 from skdsam_jax.data.options import DataOptions
+from skdsam_jax.data.pictures import CENTRAL_SHARE
 from skdsam_jax.data.sources.catalogue import DATASETS
 from skdsam_jax.data.sources.prepared import PreparedSet
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained.preparation import Preparation
 
 FILE = "network.json"
-
-# Of the shorter side: resized to 256, the central 224 are looked at.
-_STREAMED_SHARE = 224 / 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +60,7 @@ def describe_network(dataset: Dataset, options: DataOptions) -> NetworkRecord:
 def preparation_of(dataset: str, side: int, *, streamed: bool) -> Preparation:
     """How the test images of the set called `dataset` are made of its pictures."""
     if streamed:
-        return Preparation(side, _STREAMED_SHARE, reduced=True)
+        return Preparation(side, CENTRAL_SHARE, reduced=True)
     loader = DATASETS[dataset]
     one_size = loader.one_size if isinstance(loader, PreparedSet) else dataset == "digits"
     return Preparation(side, 1.0, reduced=not one_size)

@@ -1,8 +1,6 @@
 """The training loop: reads top to bottom, from an experiment to its summary."""
 
 import dataclasses
-import functools
-import logging
 import os
 import sys
 import time
@@ -29,8 +27,6 @@ from skdsam_jax.training.summary import describe_versions, make_summary
 from skdsam_jax.training.trainer import Trainer, check_model
 from skdsam_jax.training.workdir import Workdir
 from skdsam_jax.training.writers import MetricWriter
-
-_log = logging.getLogger(__name__)
 
 
 class NonFiniteError(RuntimeError):
@@ -79,8 +75,8 @@ def train(
     folder = Workdir(workdir)
     folder.check(experiment)
     mesh = data_mesh(devices)
-    if mesh.devices.flat[0].platform == "cpu" and runtime.missing_flags():
-        _warn_of_missing_flags(*runtime.missing_flags())
+    if mesh.devices.flat[0].platform == "cpu":
+        runtime.warn_of_missing_flags()
     check_model(experiment.model)
     dataset = load_dataset(experiment.data, experiment.seed)
     _check(experiment, dataset, mesh)
@@ -114,16 +110,6 @@ def train(
         if is_first_process():
             folder.write_json("summary.json", summary)
         return summary
-
-
-@functools.cache
-def _warn_of_missing_flags(*flags: str) -> None:
-    """Once per process."""
-    _log.warning(
-        "JAX started without %s, so numbers may differ from those of the command in their last "
-        "digits; call skdsam_jax.runtime.configure() before anything uses a device",
-        " ".join(flags),
-    )
 
 
 def _check(experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:

@@ -2,8 +2,10 @@
 
 import importlib.metadata
 import os
+import pathlib
 import platform
 import statistics
+import subprocess
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -74,6 +76,7 @@ def make_summary(
         "params_digest": digest(state.params, state.model_state, state.memory),
         "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
         "config": config.to_dict(experiment),
+        "commit": describe_commit(),
         "versions": describe_versions(),
         "xla_flags": runtime.xla_flags(),
         "hardware": describe_hardware(trainer.mesh),
@@ -84,6 +87,39 @@ def describe_versions() -> dict[str, str]:
     """Python and the packages that decide the numbers."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"python": platform.python_version(), "skdsam_jax": __version__, **versions}
+
+
+def describe_commit() -> str | None:
+    """The commit of the clone that this package is imported from, None where it is none.
+
+    A clone with changes that were not committed says "dirty" behind it.
+    """
+    folder = pathlib.Path(__file__).parent
+    # Not of a repository that the package was merely installed into.
+    is_clone = [
+        "git",
+        "-C",
+        str(folder),
+        "ls-files",
+        "--error-unmatch",
+        pathlib.Path(__file__).name,
+    ]
+    command = [
+        "git",
+        "-C",
+        str(folder),
+        "describe",
+        "--always",
+        "--dirty",
+        "--abbrev=40",
+        "--exclude=*",
+    ]
+    try:
+        subprocess.run(is_clone, capture_output=True, check=True)
+        found = subprocess.run(command, capture_output=True, check=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
 
 
 def describe_hardware(mesh: jax.sharding.Mesh) -> dict[str, Any]:

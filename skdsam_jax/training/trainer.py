@@ -128,7 +128,8 @@ class Trainer:
             dataset.name, dataset.class_names, dataset.image_shape, dataset.mean, dataset.std
         )
         frozen = method.frozen(experiment.method, images)
-        self._frozen = jax.device_put(frozen, self._replicated)
+        # By way of the host: of several processes each loaded it onto a device of its own.
+        self._frozen = jax.device_put(jax.device_get(frozen), self._replicated)
 
         # 2. The batches.
         reads = method.reads(experiment.method)

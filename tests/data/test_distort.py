@@ -109,7 +109,8 @@ def test_cutmix_sees_the_other_distortions_done(key):
     )
     for image, own, target in zip(mixed, range(4), targets, strict=True):
         partner = next((label for label in np.flatnonzero(target) if label != own), own)
-        box = np.any(image != plain[own], axis=-1)
+        # Two programs may round differently.
+        box = ~np.all(np.isclose(image, plain[own], atol=1e-5), axis=-1)
         np.testing.assert_allclose(image[box], plain[partner][box], rtol=1e-5, atol=1e-5)
         # What is cut out of both images shows no border.
         assert box.sum() <= 256 * (1 - target[own]) + 1e-3

@@ -46,14 +46,14 @@ def make_experiment(
     config.training.learning_rate = 0.02
     config.evaluation.batch_size = EXAMPLES
     if method == "knowledge_distillation":
-        config.method.teacher = _teacher()
+        config.method.teacher = teacher()
     for name, value in options.items():
         config.method[name] = value
     return from_config_dict(config)
 
 
 @functools.cache
-def _teacher() -> str:
+def teacher() -> str:
     """The workdir of a run that knows the colours, gone with the process."""
     folder = tempfile.TemporaryDirectory(prefix="teacher-")
     atexit.register(folder.cleanup)

@@ -1,8 +1,11 @@
 """Which checkpoint is loaded, and what stands in the way of it."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -10,16 +13,11 @@ import skdsam_jax
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained import CheckpointError, checkpoint_files, loading
 
-damaging = [
-    pytest.mark.usefixtures("abandoned_reads"),
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
-
 
 def _damaging(test):
-    for mark in damaging:
-        test = mark(test)
-    return test
+    """Marks a test in which reads fail: what Orbax abandons complains when it is collected."""
+    ignored = "ignore::pytest.PytestUnraisableExceptionWarning"
+    return pytest.mark.usefixtures("abandoned_reads")(pytest.mark.filterwarnings(ignored)(test))
 
 
 def _steps(workdir):
@@ -165,6 +163,41 @@ def test_a_checkpoint_that_vanishes_while_it_is_read(workdir, which, loaded, mon
 
     monkeypatch.setattr(loading, "read", read_after_removal)
     assert skdsam_jax.load(workdir, which).step == loaded
+    assert not [record for record in caplog.records if record.name == loading.__name__]
+
+
+@_damaging
+@pytest.mark.slow
+def test_a_run_is_loaded_while_it_trains(tmp_path, pytestconfig, caplog):
+    """Another process writes a checkpoint at every step and removes the one before."""
+    run = tmp_path / "run"
+    fields = {
+        "method.name": "cross_entropy",
+        "model.name": "wrn10_1",
+        "model.width": 4,
+        "data.train_examples": 32,
+        "training.batch_size": 16,
+        "training.epochs": 5,
+        "checkpoint.every_minutes": 0,
+        "checkpoint.keep_latest": 1,
+        "logging.tensorboard": False,
+    }
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
+    process = subprocess.Popen(
+        [sys.executable, "train.py", "--config=configs/digits.py", *flags, f"--workdir={run}"],
+        cwd=pytestconfig.rootpath,
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    steps = []
+    with process:
+        while process.poll() is None:
+            if checkpoint_files.checkpoint_folders(run / "checkpoints"):
+                steps.append(skdsam_jax.load(run).step)
+    assert process.returncode == 0
+    assert skdsam_jax.load(run).step == 10
+    assert len(set(steps)) >= 2
+    assert steps == sorted(steps)
     assert not [record for record in caplog.records if record.name == loading.__name__]
 
 

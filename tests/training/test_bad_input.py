@@ -14,6 +14,26 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 _NO_DATA = ["--config.data.name=cifar100", "--config.data.data_dir=/nowhere/at/all"]
 
 BAD = {
+    "Mixup with a method of one label": (
+        ["--config.method.name=ps_kd", "--config.data.mixup_alpha=0.2"],
+        "config.data.mixup_alpha: takes 0 with method ps_kd, which needs each image's one label",
+    ),
+    "a batch too small for a method": (
+        ["--config.method.name=mixskd", "--config.training.batch_size=1"],
+        "config.training.batch_size: takes at least 2 with method mixskd, not 1",
+    ),
+    "too few images of a class for companions": (
+        ["--config.method.name=bake", "--config.method.companions=7"],
+        "config.method: 7 companions of each image take 8 or more training images of each class",
+    ),
+    "no teacher": (
+        ["--config.method.name=knowledge_distillation"],
+        "config.method.teacher: takes the workdir of a finished run",
+    ),
+    "a teacher that is not there": (
+        ["--config.method.name=knowledge_distillation", "--config.method.teacher=/nowhere"],
+        "config.method.teacher: workdir /nowhere: no such folder",
+    ),
     "unknown field": (["--config.training.epoch=3"], "config.training.epoch"),
     "unknown flag": (["--epochs=3"], "unknown flag 'epochs'"),
     "no flag": (["epochs=3"], "epochs=3: unknown argument"),

@@ -20,7 +20,7 @@ def _values(cells, key):
 
 def test_the_sample_has_every_method_family_variant_and_kind_of_backbone():
     cells = sampled_cells()
-    assert _values(cells, "method") == set(METHODS)
+    assert _values(cells, "method") == set(METHODS) - {"knowledge_distillation"}
     assert {pathlib.Path(cell.config.partition(":")[0]).stem for cell in cells} == set(CONFIGS)
     found = {variant for variant in VARIANTS for cell in cells if cell.name.endswith(variant)}
     assert found == set(VARIANTS)

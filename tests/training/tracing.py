@@ -13,7 +13,8 @@ from config_files import CONFIGS, experiment_of
 
 from skdsam_jax.data import Dataset, EncodedSplit, Split
 from skdsam_jax.experiment.config import Experiment
-from skdsam_jax.experiment.thesis_tables import TABLES, Cell
+from skdsam_jax.experiment.tables import Cell
+from skdsam_jax.experiment.thesis_tables import TABLES
 from skdsam_jax.methods import METHODS
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.trainer import Trainer

@@ -14,6 +14,7 @@ import numpy as np
 
 from skdsam_jax.data.dataset import EncodedSplit
 from skdsam_jax.data.pictures import (
+    CENTRAL_SHARE,
     Box,
     PictureError,
     central_box,
@@ -27,9 +28,6 @@ from skdsam_jax.options import ConfigError
 
 # As torchvision's RandomResizedCrop.
 _ATTEMPTS = 10
-
-# Of the shorter side: resized to 256, the central 224 are looked at.
-_CENTRAL_SHARE = 224 / 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,7 +154,7 @@ def central_crops(split: EncodedSplit, indices: np.ndarray) -> tuple[np.ndarray,
       ConfigError: a picture is damaged; the message names it.
     """
     different, where = np.unique(indices, return_inverse=True)
-    boxes = [functools.partial(central_box, share=_CENTRAL_SHARE)] * len(different)
+    boxes = [functools.partial(central_box, share=CENTRAL_SHARE)] * len(different)
     images, labels = _decode(split, different, boxes)
     return images[where], labels[where]
 

@@ -1,0 +1,132 @@
+"""What a sweep runs, looked at as a whole before its first run begins.
+
+Every cell is built as `train.py` will build it, so that a mistake in it, or in a flag that goes to
+all runs, is known at once, and so is how many images it reads.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+from skdsam_jax.commands import command_line
+from skdsam_jax.experiment.config import Experiment, from_config_dict
+from skdsam_jax.experiment.tables import Cell
+from skdsam_jax.methods import find_method
+from skdsam_jax.options import ConfigError
+
+Fields = tuple[tuple[str, Any], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+      folder: its workdir.
+      flags: what `train.py` is given.
+      reads: how many images it reads, in words.
+      teacher: the workdir of the run that must be finished before it.
+    """
+
+    folder: pathlib.Path
+    flags: tuple[str, ...]
+    reads: str
+    teacher: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Resolved:
+    """A cell as it will run: under which name, with what set last, and what it reads."""
+
+    name: str
+    settled: Fields
+    reads: str
+
+
+def plan(
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    workdir: pathlib.Path,
+    overrides: Sequence[str] = (),
+    *,
+    equal_images: bool = False,
+) -> list[Run]:
+    """The runs of a table, all cells with the first seed before the second.
+
+    Args:
+      cells: of the table; a teacher comes before who learns from it.
+      seeds: of the runs of each cell.
+      workdir: where the run of a cell with seed N is WORKDIR/CELL/seed-N.
+      overrides: `--config.FIELD=VALUE` for every run.
+      equal_images: a run reads about as many images as one that reads each image of the training
+        set once an epoch: its epochs are divided by the images that it reads for each anchor,
+        rounded to whole ones. Its folder is then WORKDIR/CELL-equal_images/seed-N.
+
+    Raises:
+      ConfigError: a cell that cannot run; the message names it.
+    """
+    resolved = {cell.name: _resolve(cell, overrides, equal_images) for cell in cells}
+    return [_run(cell, resolved, seed, workdir, overrides) for seed in seeds for cell in cells]
+
+
+def _run(
+    cell: Cell,
+    resolved: dict[str, _Resolved],
+    seed: int,
+    workdir: pathlib.Path,
+    overrides: Sequence[str],
+) -> Run:
+    def folder_of(name: str) -> pathlib.Path:
+        return workdir / resolved[name].name / f"seed-{seed}"
+
+    own, folder = resolved[cell.name], folder_of(cell.name)
+    teacher = None if cell.teacher is None else folder_of(cell.teacher)
+    fields = (*cell.changes, ("seed", seed))
+    if teacher is not None:
+        fields += (("method.teacher", teacher),)
+    flags = (
+        f"--config={cell.config}",
+        f"--workdir={folder}",
+        *_flags(fields),
+        *overrides,
+        *_flags(own.settled),  # Last, as the last flag of a field holds.
+    )
+    return Run(folder, flags, own.reads, teacher)
+
+
+def _resolve(cell: Cell, overrides: Sequence[str], equal_images: bool) -> _Resolved:
+    try:
+        experiment = _experiment([f"--config={cell.config}", *_flags(cell.changes), *overrides])
+    except ConfigError as error:
+        raise ConfigError(f"{cell.name}: {error}") from None
+    method, training = experiment.method, experiment.training
+    images = find_method(method.name).images_per_anchor(method)
+    batch, epochs, name = training.batch_size, training.epochs, cell.name
+    settled: dict[str, Any] = {}
+    if cell.whole_batch:
+        batch = settled["training.batch_size"] = max(1, batch // images)
+    if equal_images and images > 1:
+        epochs = settled["training.epochs"] = max(1, round(epochs / images))
+        name += "-equal_images"
+    reads = (
+        f"{images * batch} images a step ({images} x {batch}), "
+        f"the training set {images * epochs} times in {epochs} epochs"
+    )
+    return _Resolved(name, tuple(settled.items()), reads)
+
+
+def _experiment(flags: Sequence[str]) -> Experiment:
+    """What `train.py` makes of these flags.
+
+    Raises:
+      ConfigError: there is no such experiment.
+    """
+    argv = ["sweep", *flags]
+    values = command_line.define_config_flag(argv)
+    command_line.parse(argv, values, {})
+    return from_config_dict(values["config"].value)
+
+
+def _flags(fields: Fields) -> list[str]:
+    return [f"--config.{name}={value}" for name, value in fields]

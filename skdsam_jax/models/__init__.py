@@ -33,7 +33,7 @@ from skdsam_jax.models.sepconv import AttentionLink, SepConv, SepConvHead
 from skdsam_jax.models.settings import Settings
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.models.wide_resnet import WideResNet
-from skdsam_jax.options import find
+from skdsam_jax.options import ConfigError, find
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18": functools.partial(ResNet, BasicBlock, (2, 2, 2, 2)),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from families import TINY, abstract, abstract_backbone, abstract_stages, count
 from flax import nnx
+from steps import check_method_attaches, check_step
 
 from skdsam_jax.models import initialize
 from skdsam_jax.models.dianet import DIALSTM
@@ -24,7 +25,10 @@ ENTRIES = {
 }
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "dia_unit" else pytest.mark.slow) for name in ENTRIES],
+)
 def test_matches_the_golden_network(name):
     comparisons = check.compare(name, ENTRIES[name])
     assert all(comparison.computed.dtype == np.float64 for comparison in comparisons)
@@ -78,3 +82,13 @@ def test_a_copied_stage_has_a_cell_of_its_own():
     backbone, branch = abstract(build)
     assert count(branch) == count(backbone.stages[-1])
     assert count(nnx.List([backbone, branch])) == count(backbone) + count(branch)
+
+
+@pytest.mark.parametrize("method", ["msd", "skdsam", "byot", "okddip"])
+def test_methods_attach(method):
+    """Heads of every kind read its stages, and copies of these."""
+    check_method_attaches(method, lambda rngs: TINY["dianet"](rngs=rngs))
+
+
+def test_step():
+    check_step(lambda rngs: TINY["dianet"](rngs=rngs))

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from families import abstract, abstract_backbone, abstract_call, abstract_stages, count
+from steps import check_method_attaches, check_step
 
-from skdsam_jax.batch import Batch, Moment
-from skdsam_jax.methods import METHODS, create_method
 from skdsam_jax.models import Classifier, initialize
 from skdsam_jax.models.san import SAN
 from skdsam_jax.models.self_attention import (
@@ -204,42 +203,11 @@ def test_a_branch_has_what_the_trunk_has_ahead():
 
 @pytest.mark.parametrize("method", ["msd", "skdsam", "byot", "okddip"])
 def test_methods_attach(method):
-    """Heads of every kind read its stages; nothing is computed."""
-    network = Functional(
-        lambda rngs: create_method(METHODS[method].Options(), tiny(rngs), 5, rngs=rngs)
-    )
-
-    def loss(params, model_state):
-        images, labels, zero = jnp.zeros((4, 8, 8, 3)), jnp.arange(4), jnp.int32(0)
-        batch = Batch(images, labels, labels, Moment(zero, 2, zero, 2, zero, jax.random.key(0)))
-        return network.merge(params, model_state).loss(batch)[0]
-
-    gradient = jax.eval_shape(jax.grad(loss), network.params, network.model_state)
-    assert jax.tree.structure(gradient) == jax.tree.structure(network.params)
+    """Heads of every kind read its stages."""
+    check_method_attaches(method, tiny)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_step(kind):
-    """A step along the gradient lowers the loss and changes every variable."""
-    network = Functional(lambda rngs: Classifier(tiny(rngs, (1, 1), san_kind=kind), 4, rngs=rngs))
-    images = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4, 5, 3)), jnp.float32)
-
-    @jax.jit
-    def step(params, model_state):
-        def loss(params):
-            module = network.merge(params, model_state)
-            logits = module(images, train=True)
-            return -jnp.diagonal(jax.nn.log_softmax(logits)).mean(), network.split(module)[1]
-
-        (value, after), gradient = jax.value_and_grad(loss, has_aux=True)(params)
-        return value, jax.tree.map(lambda x, g: x - 0.01 * g, params, gradient), after
-
-    params, model_state = jax.jit(network.init)(0)
-    first, params, after = step(params, model_state)
-    second, *_ = step(params, after)
-    assert second < first
-    for (path, new), old in zip(
-        jax.tree_util.tree_leaves_with_path(after), jax.tree.leaves(model_state), strict=True
-    ):
-        assert np.any(np.asarray(new) != np.asarray(old)), path
+    check_step(lambda rngs: tiny(rngs, (1, 1), san_kind=kind))

@@ -28,15 +28,13 @@ def _options(method):
 @pytest.mark.parametrize(
     ("family", "method"),
     [
+        # What a DIANet is to methods stands in `test_dianet.py`.
         *(
             (family, method)
             for family in TINY
             if family not in {"resnet", "dianet"}
             for method in METHODS
         ),
-        # For heads and links a DIANet is a ResNet, but copies of its stages have cells.
-        ("dianet", "msd"),
-        ("dianet", "skdsam"),
         ("imagenet_resnet", "skdsam"),
     ],
 )

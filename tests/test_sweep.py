@@ -47,7 +47,7 @@ def test_every_cell_is_an_experiment_of_its_own(table):
     ("table", "size"),
     [
         *(("4.3", 5), ("4.4", 9), ("4.5", 6), ("4.6", 7), ("4.7", 16), ("4.8", 16), ("4.9", 14)),
-        *(("4.10", 32), ("4.11", 21), ("4.12", 3), ("4.13", 4), ("4.14", 4), ("4.15", 8)),
+        *(("4.10", 32), ("4.11", 21), ("4.12", 9), ("4.13", 4), ("4.14", 4), ("4.15", 8)),
         *(("4.16", 6), ("4.17", 6), ("4.18", 6), ("4.19", 6), ("4.20", 5), ("4.21", 4)),
     ],
 )
@@ -89,6 +89,8 @@ def test_cells_change_what_they_are_named_for():
     without = experiment_of(cells["4.14", "without-attention-tiny_imagenet"])
     assert (without.model.name, without.method.energy) == ("wrn16_2", "uniform")
     assert (without.data.image_size, without.data.crop) == (32, "resized")
+    san = experiment_of(cells["4.12", "san15"])
+    assert (san.model.name, san.model.san_kind, san.method.name) == ("san15", None, "cross_entropy")
     decays = experiment_of(cells["4.5", "ce0.6-kl1.1-feature1"]).method
     assert (decays.name, decays.decay_ce, decays.decay_kl) == ("pd_byot", 0.6, 1.1)
     temperatures = experiment_of(cells["4.15", "T1-attention3"]).method

@@ -105,10 +105,15 @@ TABLES: dict[str, Table] = {
         _across("densenet121", ("cub200", "mit67", "dogs"), _METHODS),
     ),
     "4.12": Table(
-        "SKDSAM on ResNet-18, 34 and 50",
+        "attention networks, and SKDSAM on ResNet-18, 34 and 50",
         tuple(
-            _on_cifar100(name, f"backbone={name},method=skdsam")
-            for name in ("resnet18", "resnet34", "resnet50")
+            _on_cifar100(name, f"backbone={name},method={method}")
+            for method, names in (
+                ("cross_entropy", ("dia_resnet18", "dia_resnet34", "dia_resnet50")),
+                ("cross_entropy", ("san10", "san15", "san19")),
+                ("skdsam", ("resnet18", "resnet34", "resnet50")),
+            )
+            for name in names
         ),
     ),
     "4.13": Table(

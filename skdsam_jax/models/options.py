@@ -1,7 +1,9 @@
 """Settings of the network."""
 
 import dataclasses
+from typing import Any
 
+from skdsam_jax.models.self_attention import KINDS
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.options import option
 
@@ -26,3 +28,20 @@ class ModelOptions:
     head_width_cap: int | None = option(
         None, "the most features within a shallow head; None: as the backbone asks", minimum=1
     )
+    dia_reduction: int | None = option(
+        None,
+        "of dia_resnets: features of a stage per feature within the maps of its cell; None: 4",
+        minimum=1,
+    )
+    san_kind: str | None = option(
+        None,
+        "of SANs: what weighs a pixel's neighbours, all of them at once or each by itself; None: "
+        "patchwise",
+        choices=tuple(KINDS),
+    )
+
+    def of_backbone(self) -> dict[str, Any]:
+        """The arguments of `create_backbone`."""
+        fields = dataclasses.asdict(self)
+        del fields["head_width_cap"]
+        return fields

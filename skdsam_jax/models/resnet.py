@@ -49,13 +49,18 @@ class ResidualBlock(nnx.Module):
 
     def __call__(self, images: jax.Array, *, train: bool) -> jax.Array:
         """Maps [batch, height, width, in_features] to [..., expansion * width]."""
+        branch, shortcut = self.parts(images, train=train)
+        return relu(branch + shortcut)
+
+    def parts(self, images: jax.Array, *, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Branch and shortcut before they are added, both of the output's shape."""
         *inner, last = self.branch
         features = images
         for unit in inner:
             features = relu(unit(features, train=train))
-        features = last(features, train=train)
+        branch = last(features, train=train)
         shortcut = images if self.shortcut is None else self.shortcut(images, train=train)
-        return relu(features + shortcut)
+        return branch, shortcut
 
 
 class BasicBlock(ResidualBlock):
@@ -168,8 +173,8 @@ class ResNet(nnx.Module):
 
     def _blocks(
         self, in_features: int, width: int, depth: int, stride: int, **settings: Unpack[Settings]
-    ) -> list[ResidualBlock]:
-        """The blocks of a stage, of which the first strides."""
+    ) -> list[nnx.Module]:
+        """What a stage runs in order: its blocks, of which the first strides."""
         first = self.block(in_features, width, stride=stride, **settings)
         features = self.block.expansion * width
         return [first, *(self.block(features, width, **settings) for _ in range(depth - 1))]

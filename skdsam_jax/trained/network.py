@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from skdsam_jax.data.augmentation.augment import normalize
-from skdsam_jax.models import Classifier, create_backbone
+from skdsam_jax.models import Classifier, ModelOptions, create_backbone
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.options import build
 from skdsam_jax.trained.preparation import Picture
@@ -147,9 +147,9 @@ class Trained:
         return compute
 
     def _backbone(self, rngs: nnx.Rngs) -> nnx.Module:
-        model = self.config["model"]
-        settings = self._settings(rngs)
-        return create_backbone(model["name"], width=model["width"], stem=model["stem"], **settings)
+        # A run of an earlier version lacks the newest fields, which were at their defaults.
+        model = build(ModelOptions, self.config["model"], "config.model")
+        return create_backbone(**model.of_backbone(), **self._settings(rngs))
 
     def _settings(self, rngs: nnx.Rngs) -> dict[str, Any]:
         param_dtype = self.params["classifier"]["dense"]["bias"].dtype

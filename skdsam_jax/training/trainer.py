@@ -45,7 +45,7 @@ def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Me
     """The network and loss of an experiment."""
     settings = compute_types(experiment.training) | {"rngs": rngs}
     model = experiment.model
-    backbone = create_backbone(model.name, width=model.width, stem=model.stem, **settings)
+    backbone = create_backbone(**model.of_backbone(), **settings)
     cap = model.head_width_cap
     return create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
 
@@ -57,9 +57,9 @@ def check_model(options: ModelOptions) -> None:
       ConfigError: as `create_backbone`.
     """
     # Whatever the table names can be built; a DenseNet takes seconds.
-    if options.name not in BACKBONES or (options.width, options.stem) != (None, "small"):
-        settings = {"width": options.width, "stem": options.stem}
-        nnx.eval_shape(lambda: create_backbone(options.name, **settings, rngs=nnx.Rngs(0)))
+    settings = options.of_backbone()
+    if options.name not in BACKBONES or settings != ModelOptions(options.name).of_backbone():
+        nnx.eval_shape(lambda: create_backbone(**settings, rngs=nnx.Rngs(0)))
 
 
 def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:

@@ -48,6 +48,20 @@ CHECKERS = {
             "zipf",
         )
     },
+    **{
+        module: f"attention_networks:check_{module}"
+        for module in (
+            "dia_basic",
+            "dia_bottleneck",
+            "dia_unit",
+            "sa_pairwise3",
+            "sa_pairwise7",
+            "sa_patchwise3",
+            "sa_patchwise7",
+            "san_pairwise",
+            "san_patchwise",
+        )
+    },
     "frskd_bifpnc": "peer_networks:check_frskd_bifpnc",
     "mixskd_heads": "peer_networks:check_mixskd_heads",
 }

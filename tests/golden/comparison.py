@@ -18,29 +18,35 @@ class Comparison(NamedTuple):
       computed: what the library gives.
       golden: what the file holds.
       tolerance: the largest difference that passes, relative to the largest golden value.
+      absolute: whether the tolerance is that of the difference itself, for golden values that would
+        be zero but for rounding.
     """
 
     name: str
     computed: np.ndarray
     golden: np.ndarray
     tolerance: float
+    absolute: bool = False
 
     @property
     def error(self) -> float:
         """The largest difference relative to the largest golden value; infinite for NaN or shape.
 
-        Where all golden values are zero, the largest value computed.
+        Where all golden values are zero, the largest value computed; if absolute, the difference.
         """
         computed = np.asarray(self.computed, np.float64)
         if computed.shape != self.golden.shape or not np.isfinite(computed).all():
             return np.inf
-        return self._difference(computed) / (self._largest() or 1.0)
+        scale = 1.0 if self.absolute else self._largest()
+        return self._difference(computed) / (scale or 1.0)
 
     @property
     def passes(self) -> bool:
         """Whether the error is within the tolerance; the floor of 1e-12 counts unless all is 0."""
         if not np.isfinite(self.error):
             return False
+        if self.absolute:
+            return self.error <= self.tolerance
         largest = self._largest()
         allowed = self.tolerance * largest + FLOOR if largest else 0.0
         return self._difference(np.asarray(self.computed, np.float64)) <= allowed

@@ -11,11 +11,13 @@ from flax import nnx
 
 from skdsam_jax.models import create_backbone, initialize
 from skdsam_jax.models.densenet import DenseNet
+from skdsam_jax.models.dianet import DIAResNet
 from skdsam_jax.models.resnet import BasicBlock, Block8x64d, ResNet
 from skdsam_jax.models.wide_resnet import WideResNet
 
 TINY = {
     "resnet": functools.partial(ResNet, BasicBlock, (1, 1, 1), width=4),
+    "dianet": functools.partial(DIAResNet, BasicBlock, (1, 2, 1), width=4),
     "resnext": functools.partial(ResNet, Block8x64d, (1, 1, 1), width=2),
     "wide_resnet": functools.partial(WideResNet, 10, 2, width=4),
     "densenet": functools.partial(DenseNet, (1, 2, 1), width=8),

@@ -13,11 +13,17 @@ STAGES = {
     "resnet18": (64, 128, 256, 512),
     "resnet34": (64, 128, 256, 512),
     "resnet50": (256, 512, 1024, 2048),
+    "dia_resnet18": (64, 128, 256, 512),
+    "dia_resnet34": (64, 128, 256, 512),
+    "dia_resnet50": (256, 512, 1024, 2048),
     "resnext29_8x64d": (256, 512, 1024),
     "resnext50_32x4d": (256, 512, 1024, 2048),
     "densenet121": (256, 512, 1024, 1024),
     "densenet169": (256, 512, 1280, 1664),
     "densenet201": (256, 512, 1792, 1920),
+    "san10": (256, 512, 1024, 2048),
+    "san15": (256, 512, 1024, 2048),
+    "san19": (256, 512, 1024, 2048),
     "wrn16_2": (32, 64, 128),
     "wrn40_2": (32, 64, 128),
     "wrn28_10": (160, 320, 640),
@@ -48,13 +54,13 @@ def test_stages_of_the_table(name):
     assert backbone.preactivation == name.startswith(("wrn", "densenet"))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnext29_8x64d", "densenet121", "wrn16_2"])
+@pytest.mark.parametrize("name", ["resnet18", "resnext29_8x64d", "densenet121", "san10", "wrn16_2"])
 def test_shapes_at_32_pixels(name):
     sizes = check_stages(abstract_backbone(name), (32, 32))
     assert sizes == [32, 16, 8, 4][: len(sizes)]
 
 
-@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "densenet121"])
+@pytest.mark.parametrize("name", ["resnet18", "resnext50_32x4d", "densenet121", "san10"])
 def test_shapes_at_224_pixels(name):
     backbone = abstract_backbone(name, stem="imagenet")
     assert backbone.reductions == (4, 8, 16, 32)
@@ -131,6 +137,19 @@ def test_any_wide_resnet_has_a_name():
         ({"name": "wrn4_2"}, r"config.model.name: .*depth of 6 n \+ 4, such as .*, not 4"),
         ({"name": "wrn16_2", "stem": "imagenet"}, "config.model.stem: .* takes small, not 'imag"),
         ({"name": "densenet121", "width": 9}, "config.model.width: .* even number, .*, not 9"),
+        (
+            {"name": "resnet18", "dia_reduction": 4},
+            "config.model.dia_reduction: takes None with resnet18, not 4; .* of dia_resnet18, dia_",
+        ),
+        (
+            {"name": "dia_resnet18", "san_kind": "pairwise"},
+            "config.model.san_kind: takes None with dia_resnet18, not 'pairwise'; .* san10, san15",
+        ),
+        ({"name": "san10", "width": 48}, "config.model.width: a SAN .* multiple of 32, not 48"),
+        (
+            {"name": "dia_resnet18", "width": 4, "dia_reduction": 5},
+            "config.model.dia_reduction: takes at most 4, .* not 5",
+        ),
         ({"name": "resnext50_32x4d", "width": 8}, "config.model.width: .* multiple of 16, not 8"),
     ],
 )
@@ -145,6 +164,12 @@ def test_what_cannot_be_built_is_refused_in_one_line(options, message):
     [
         ("stem", "imagnet", "config.model.stem: unknown value 'imagnet'; did you mean imagenet?"),
         ("width", 0, "config.model.width: takes at least 1, not 0"),
+        ("dia_reduction", 0, "config.model.dia_reduction: takes at least 1, not 0"),
+        (
+            "san_kind",
+            "patch",
+            "config.model.san_kind: unknown value 'patch'; did you mean patchwise?",
+        ),
         ("head_width_cap", 0, "config.model.head_width_cap: takes at least 1, not 0"),
     ],
 )

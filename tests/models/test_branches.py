@@ -40,7 +40,7 @@ def test_a_branch_whose_last_stage_is_whole():
     assert count_branch("resnet18", 1, (1, 2)) == 919_040 + 8_393_728
 
 
-@pytest.mark.parametrize("name", ["resnext29_8x64d", "densenet121", "wrn16_2"])
+@pytest.mark.parametrize("name", ["dia_resnet18", "resnext29_8x64d", "densenet121", "wrn16_2"])
 def test_a_branch_has_what_the_trunk_has_ahead(name):
     backbone = abstract_backbone(name)
     ahead = sum(map(count, backbone.stages[1:]))
@@ -124,7 +124,13 @@ def test_depths():
 @pytest.mark.parametrize("name", BACKBONES)
 def test_depths_of_the_table(name):
     backbone = abstract_backbone(name)
-    assert backbone.depths == tuple(map(len, backbone.stages))
+    if name.startswith("san"):
+        stages = [level.blocks for level in backbone.levels[1:]]
+    elif name.startswith("dia_"):
+        stages = [stage.blocks for (stage,) in backbone.stages]
+    else:
+        stages = backbone.stages
+    assert backbone.depths == tuple(map(len, stages))
 
 
 @pytest.mark.parametrize(

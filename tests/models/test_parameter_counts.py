@@ -28,28 +28,40 @@ BOTTLENECKS = {"resnet18": (1_123_840, 345_600, 165_376)}
 
 # ResNeXt-29 8x64d, 10 classes: 34.4 million in https://arxiv.org/abs/1611.05431, table 7.
 RESNEXT29 = 34_426_698
-# With the stem of ImageNet, 1000 classes: what torchvision documents as `num_params`.
+# With the stem of ImageNet, 1000 classes: what torchvision documents as `num_params`; of SANs what
+# their authors' code has, 11.8, 16.2 and 20.5 million in their paper.
 IMAGENET = {
     "resnet18": 11_689_512,
     "resnet50": 25_557_032,
     "resnext50_32x4d": 25_028_904,
+    "san10": 11_841_124,
+    "san15": 16_181_310,
+    "san19": 20_518_470,
     "densenet121": 7_978_856,
     "densenet169": 14_149_480,
     "densenet201": 20_013_928,
 }
 # 7x7 filters in the place of 3x3; a DenseNet's small stem has no BN either.
 STEMS = (7**2 - 3**2) * 3 * 64
+# The recurrent cells of a DIANet, 2.5 C^2 + 8.5 C for C = 64, ..., 512 and 256, ..., 2048.
+CELLS, WIDE_CELLS = 878_560, 13_959_040
 # With the small stem, 100 classes. ResNets: as above. Wide residual networks and DenseNet-121:
 # public PyTorch implementations for CIFAR-100.
 CLASSIFIERS = {
     "resnet18": 11_220_132,
     "resnet34": 21_328_292,
     "resnet50": 23_705_252,
+    "dia_resnet18": 11_220_132 + CELLS,
+    "dia_resnet34": 21_328_292 + CELLS,
+    "dia_resnet50": 23_705_252 + WIDE_CELLS,
     "resnext29_8x64d": RESNEXT29 + 90 * (1024 + 1),
     "resnext50_32x4d": IMAGENET["resnext50_32x4d"] - 900 * (2048 + 1) - STEMS,
     "densenet121": 7_048_548,
     "densenet169": IMAGENET["densenet169"] - 900 * (1664 + 1) - STEMS - 2 * 64,
     "densenet201": IMAGENET["densenet201"] - 900 * (1920 + 1) - STEMS - 2 * 64,
+    "san10": IMAGENET["san10"] - 900 * (2048 + 1),
+    "san15": IMAGENET["san15"] - 900 * (2048 + 1),
+    "san19": IMAGENET["san19"] - 900 * (2048 + 1),
     "wrn16_2": 703_284,
     "wrn40_2": 2_255_156,
     "wrn28_10": 36_536_884,

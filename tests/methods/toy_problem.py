@@ -1,8 +1,10 @@
 """A set of images that any method learns in seconds, and experiments on it."""
 
 import atexit
+import contextlib
 import functools
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -18,8 +20,14 @@ CLASSES, EXAMPLES, BATCH, SIZE = 4, 32, 16, 16
 TINY = "tiny_resnet"
 """Three stages of one block: compiling dominates the time of these tests."""
 
-BACKBONES.setdefault(TINY, functools.partial(ResNet, BasicBlock, (1, 1, 1)))
-DATASETS.setdefault("toy", lambda options: make_dataset())
+
+@contextlib.contextmanager
+def registered() -> Iterator[None]:
+    """Backbone and set stand in the library's tables; other tests must not find them there."""
+    BACKBONES[TINY] = functools.partial(ResNet, BasicBlock, (1, 1, 1))
+    DATASETS["toy"] = lambda options: make_dataset()
+    yield
+    del BACKBONES[TINY], DATASETS["toy"]
 
 
 def make_dataset() -> Dataset:

@@ -24,7 +24,7 @@ from skdsam_jax.options import ConfigError
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.trainer import Trainer
 
-EPOCHS = 30
+EPOCHS = 60
 
 # Every method with its defaults, and the choices that change what it builds or how it learns.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -51,7 +51,7 @@ def make_experiment(
     config.data.crop_padding, config.data.flip = 0, False
     config.data.mixup_alpha = mixup_alpha
     config.training.batch_size, config.training.epochs = BATCH, epochs
-    config.training.learning_rate = 0.02
+    config.training.learning_rate, config.training.decay_at = 0.02, ()
     config.evaluation.batch_size = EXAMPLES
     if method == "knowledge_distillation":
         config.method.teacher = teacher()

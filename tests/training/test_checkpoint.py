@@ -218,7 +218,7 @@ def test_a_checkpoint_of_eight_devices_restores_on_one_and_back(tmp_path):
 
 FULL_DISK = """
 import logging, pathlib, resource, sys
-sys.path[:0] = [{tests!r}, {root!r}]
+sys.path[:0] = {paths!r}
 import test_checkpoint as t
 logging.basicConfig(format="%(message)s")
 directory = pathlib.Path(sys.argv[1])
@@ -240,7 +240,7 @@ with t.Checkpoints(directory) as checkpoints:
 
 def test_a_full_disk_costs_one_checkpoint_and_not_the_run(tmp_path):
     here = pathlib.Path(__file__)
-    program = FULL_DISK.format(tests=str(here.parent), root=str(here.parents[2]))
+    program = FULL_DISK.format(paths=list(map(str, [here.parent, *here.parents[1:3]])))
     process = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
         capture_output=True,

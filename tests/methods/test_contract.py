@@ -79,7 +79,13 @@ def _train(variant: str, devices: int = 1) -> Trained:
     return trained
 
 
-@pytest.fixture(params=VARIANTS, scope="module")
+def _slow_beyond_methods():
+    """Choices within a method are looked at by the complete suite."""
+    marks = pytest.mark.slow
+    return [name if name in METHODS else pytest.param(name, marks=marks) for name in VARIANTS]
+
+
+@pytest.fixture(params=_slow_beyond_methods(), scope="module")
 def variant(request):
     return request.param
 

@@ -1,6 +1,7 @@
 """A finished run teaches: what it sees, what of it is kept, and what is refused."""
 
 import dataclasses
+import gc
 import json
 import pathlib
 import shutil
@@ -70,6 +71,7 @@ def test_a_teacher_is_neither_counted_nor_trained_nor_checkpointed(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, before, jax.device_get(inputs.frozen))
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_its_teacher_wherever_that_lies(tmp_path):
     experiment = make_experiment("knowledge_distillation", epochs=2)
     settings = {"devices": jax.devices()[:1], "verbose": False}
@@ -127,6 +129,8 @@ def test_a_teacher_without_names_is_believed_on_its_own_set(tmp_path):
         KnowledgeDistillation.frozen(_options(str(unnamed)), _images(name="another"))
 
 
+# Of a damaged file Orbax abandons its other reads, which complain when they are collected.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_damaged_teacher_is_refused_in_one_line(tmp_path):
     damaged = pathlib.Path(shutil.copytree(teacher(), tmp_path / "damaged"))
     for checkpoint in (damaged / "checkpoints").glob("[0-9]*"):
@@ -135,3 +139,6 @@ def test_a_damaged_teacher_is_refused_in_one_line(tmp_path):
     with pytest.raises(ConfigError, match=r"^config\.method\.teacher: .*damaged") as error:
         KnowledgeDistillation.resolve(_options(str(damaged)))
     assert "\n" not in str(error.value)
+    # They are collected here, and not in a test that knows nothing of them.
+    del error
+    gc.collect()

@@ -58,9 +58,10 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(run, longer, 
     ("method", "terms"),
     [
         ("cross_entropy", ["cross_entropy"]),
-        pytest.param("skdsam", ["cross_entropy", "kl", "feature"], marks=pytest.mark.slow),
+        ("skdsam", ["cross_entropy", "kl", "feature"]),
     ],
 )
+@pytest.mark.slow
 def test_two_processes_killed_and_resumed_equal_a_single_one(run, tmp_path, method, terms):
     """20 steps under x64, where rounding hides no difference."""
     flags = (

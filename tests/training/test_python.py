@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 
+from patience import HANGING
+
 PROGRAM = """
 import json, logging, sys
 {before}
@@ -37,14 +39,16 @@ def _run(workdir, pytestconfig, fields, before="", times=1):
         env=environment | {"JAX_NUM_CPU_DEVICES": "1"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=HANGING,
     )
     assert done.returncode == 0, done.stderr
     return *json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
 def test_python_and_command_give_the_same_numbers(undisturbed, tmp_path, pytestconfig):
+    # As in `runs.SMALL`.
     fields = {
+        "model.name": "wrn16_2",
         "model.width": 4,
         "data.train_examples": 64,
         "training.batch_size": 16,

@@ -63,6 +63,7 @@ def test_output_is_a_line_per_epoch(undisturbed):
     assert lines[-1].startswith("test accuracy ")
 
 
+@pytest.mark.slow
 def test_a_run_stopped_between_epochs_ends_with_the_same_numbers(run, undisturbed):
     run.finish("--stop_after_epochs=2")
     assert run.summary["epochs"] == 2

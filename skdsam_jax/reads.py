@@ -132,7 +132,7 @@ with_previous: Reads = _WithPrevious()
 """Each example, and the one that stood in its place in the step before, augmented anew."""
 
 
-def with_companions(count: int, *, include_self: bool) -> Reads:
+def with_companions(count: int, include_self: bool) -> Reads:
     """Each example, and others of its class, drawn uniformly and without replacement.
 
     Args:

@@ -51,5 +51,5 @@ def _scalars(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str,
             yield from _scalars(
                 {str(i): item for i, item in enumerate(value, 1)}, f"{prefix}{name}/"
             )
-        elif value is not None and f"{prefix}{name}" not in ("epoch", "step"):
+        elif isinstance(value, int | float) and f"{prefix}{name}" not in ("epoch", "step"):
             yield f"{prefix}{name}", value

@@ -9,6 +9,11 @@ os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # One cache of compilations serves all processes of a test run and those that tests start. Tests are
 # made of many small ones, which JAX does not keep by default.
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+# Most of a test's time is compilation, and 40 % of that is LLVM's optimisation of programs that run
+# twice. What XLA itself does to a program, all that tests look at, stays as it is.
+if "xla_backend_optimization_level" not in os.environ.get("XLA_FLAGS", ""):
+    _flags = os.environ.get("XLA_FLAGS", ""), "--xla_backend_optimization_level=0"
+    os.environ["XLA_FLAGS"] = " ".join(_flags).strip()
 
 from skdsam_jax import runtime
 
@@ -66,6 +71,9 @@ def pytest_collection_modifyitems(items):
 # Linux lets a process map 65,530 pieces of memory by default, and ends the one that needs more.
 # Every program that XLA compiled takes some; those of a whole test run would be too many.
 MOST_MAPS = 15_000
+
+# Looking for garbage in what a trace has made so far takes a sixth of its time.
+gc.set_threshold(100_000, 50, 100)
 
 
 @pytest.fixture(scope="module", autouse=True)

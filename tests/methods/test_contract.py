@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
-from toy_problem import BATCH, CLASSES, TINY, make_dataset, make_experiment
+from toy_problem import BATCH, CLASSES, SIZE, TINY, make_dataset, make_experiment
 
 from skdsam_jax.methods import METHODS, MethodOptions
 from skdsam_jax.methods.base import loss_keywords
@@ -24,7 +24,7 @@ from skdsam_jax.options import ConfigError
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.trainer import Trainer
 
-EPOCHS = 60
+EPOCHS = 100
 
 # Every method with its defaults, and the choices that change what it builds or how it learns.
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -55,7 +55,7 @@ class Trained:
 
 # Tests come variant by variant, so that only one is kept.
 @functools.lru_cache(maxsize=2)
-def _trainer(variant: str, devices: int = 1) -> Trainer:
+def _trainer(variant: str, devices: int) -> Trainer:
     name, changes = VARIANTS[variant]
     with jax.enable_x64(True):
         experiment = make_experiment(name, epochs=EPOCHS, **changes)
@@ -151,7 +151,9 @@ def test_every_parameter_is_trained(variant):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("variant", METHODS, indirect=True, scope="module")
 def test_one_and_eight_devices_agree(variant):
+    """What is chosen within a method shards as the method does."""
     one, eight = _train(variant), _train(variant, 8)
     for ours, theirs in zip(one.measured, eight.measured, strict=True):
         for name, value in ours.items():
@@ -161,7 +163,7 @@ def test_one_and_eight_devices_agree(variant):
 
 
 def test_learns_a_toy_problem(variant):
-    trainer = _trainer(variant)
+    trainer = _trainer(variant, 1)
     _train(variant)
     accuracy = 0.0
     with jax.enable_x64(True):
@@ -178,9 +180,9 @@ def test_learns_a_toy_problem(variant):
     pytest.fail(f"accuracy {accuracy} after {EPOCHS} epochs")
 
 
-@pytest.mark.parametrize("method", TEACHER_IS_STOPPED)
-def test_distillation_terms_do_not_train_the_deepest_exit(method):
-    trained = _train(method)
+@pytest.mark.parametrize("variant", TEACHER_IS_STOPPED, indirect=True, scope="module")
+def test_distillation_terms_do_not_train_the_deepest_exit(variant):
+    trained = _train(variant)
     network = trained.trainer._network
     inputs = trained.inputs[0]
 
@@ -203,7 +205,7 @@ def test_inference_is_the_deepest_exit_and_holds_no_head(variant):
     trained = _train(variant)
     state = trained.states[-1]
     with jax.enable_x64(True):
-        images = jnp.asarray(np.random.default_rng(1).normal(size=(4, 16, 16, 3)))
+        images = jnp.asarray(np.random.default_rng(1).normal(size=(4, SIZE, SIZE, 3)))
         network = trained.trainer._network
 
         @jax.jit
@@ -227,7 +229,7 @@ def test_inference_is_the_deepest_exit_and_holds_no_head(variant):
 
 def test_the_backbone_reads_as_many_images_as_a_method_says(variant, monkeypatch):
     """Counted where the images enter, in a trace."""
-    trainer = _trainer(variant)
+    trainer = _trainer(variant, 1)
     name, changes = VARIANTS[variant]
     options = METHODS[name].Options(**changes)
     read = []
@@ -260,9 +262,10 @@ def test_soft_labels_are_taken_or_refused(method):
     assert sums.training["loss"].shape == ()
 
 
-def test_labels_as_probabilities_give_the_same_loss():
+@pytest.mark.parametrize("variant", ["skdsam"], indirect=True, scope="module")
+def test_labels_as_probabilities_give_the_same_loss(variant):
     """One-hot probabilities are the labels themselves."""
-    trained = _train("skdsam")
+    trained = _train(variant)
     network, inputs = trained.trainer._network, trained.inputs[0]
     with jax.enable_x64(True):
         batch = trained.trainer._make_batch(inputs.data, inputs.seed, inputs.order[0], 0)

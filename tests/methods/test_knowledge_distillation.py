@@ -110,7 +110,7 @@ def test_a_teacher_must_be_the_one_that_was_asked_for():
         ({"class_names": ("a", "b", "c", "d")}, "knows other classes, 4 from colour 0 to colour 3"),
         ({"class_names": NAMES[::-1]}, "knows other classes"),
         ({"class_names": NAMES[:3]}, "than toy, 3 from colour 0 to colour 2"),
-        ({"shape": (32, 32, 3)}, r"takes images \[16, 16, 3\], not \[32, 32, 3\]"),
+        ({"shape": (32, 32, 3)}, rf"takes images \[{SIZE}, {SIZE}, 3\], not \[32, 32, 3\]"),
     ],
 )
 def test_a_teacher_of_other_classes_or_images_is_refused(changes, message):

@@ -15,7 +15,7 @@ from skdsam_jax.experiment.config import Experiment, default_config, from_config
 from skdsam_jax.models import BACKBONES, BasicBlock, ResNet
 from skdsam_jax.training import train
 
-CLASSES, EXAMPLES, BATCH, SIZE = 4, 32, 16, 16
+CLASSES, EXAMPLES, BATCH, SIZE = 4, 32, 16, 8
 
 TINY = "tiny_resnet"
 """Three stages of one block: compiling dominates the time of these tests."""

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # which the first of them compiles for all.
 SMALL = (
     f"--config={ROOT / 'configs' / 'digits.py'}",
-    "--config.model.name=wrn16_2",
+    "--config.model.name=wrn10_1",
     "--config.model.width=4",
     "--config.data.train_examples=64",
     "--config.training.batch_size=16",

@@ -19,7 +19,7 @@ def test_summary_holds_what_it_promises(undisturbed):
     summary = undisturbed.summary
     expected = {
         "method": "skdsam",
-        "model": "wrn16_2",
+        "model": "wrn10_1",
         "dataset": "digits",
         "seed": 0,
         "epochs": 4,

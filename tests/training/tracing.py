@@ -1,11 +1,9 @@
 """Traces the training step of an experiment at its real size; nothing is computed or decoded."""
 
-import contextlib
 import dataclasses
-import gc
 import itertools
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import jax
 import numpy as np
@@ -142,7 +140,7 @@ def check(cell: Cell) -> None:
     classes = SETS[experiment.data.name][0]
     # What promotes types or ranks without being asked hides a mistake.
     strict = jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise")
-    with _no_garbage_collection(), strict[0], strict[1]:
+    with strict[0], strict[1]:
         traced = _trace(experiment)
     (state, sums), (new_state, new_sums, step_sums) = traced.before, traced.after
     assert _shapes(new_state) == _shapes(state)
@@ -172,16 +170,6 @@ def _trace(experiment: Experiment) -> Traced:
         before, inputs = trainer.abstract, trainer.abstract_inputs
         after = jax.eval_shape(lambda *arguments: trainer.dispatch(*arguments, 1), *before, inputs)
         return Traced(before, after, trainer.images_per_step)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """Looking for garbage in what a trace has made so far takes a quarter of its time."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 class _NoRecords:

@@ -32,9 +32,10 @@ from skdsam_jax.data.pipelines.resident import (  # noqa: E402
 )
 from skdsam_jax.experiment.config import Experiment, default_config, from_config_dict  # noqa: E402
 from skdsam_jax.models.variables import Functional  # noqa: E402
+from skdsam_jax.training.building import build_method  # noqa: E402
 from skdsam_jax.training.state import data_mesh  # noqa: E402
 from skdsam_jax.training.summary import describe_hardware, describe_versions  # noqa: E402
-from skdsam_jax.training.trainer import Trainer, build_method  # noqa: E402
+from skdsam_jax.training.trainer import Trainer  # noqa: E402
 
 
 def make_experiment(settings: Settings, **options: Any) -> Experiment:

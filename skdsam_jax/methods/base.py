@@ -3,14 +3,13 @@
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Unpack
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from skdsam_jax.batch import Batch
-from skdsam_jax.models import Classifier, ShallowExits, global_average_pool
+from skdsam_jax.models import Backbone, Classifier, Settings, ShallowExits, global_average_pool
 from skdsam_jax.options import option
 from skdsam_jax.reads import Reads, once
 
@@ -95,6 +94,7 @@ class Method(nnx.Module):
     one may do, each with a default:
 
     * `shallow_exits`: which exits hang on the stages.
+    * `add_layers`: what else it trains.
     * `reads`: which examples it reads beside each anchor.
     * `initial_memory` and `remember`: what it keeps from one step to the next.
     * `resolve` and `frozen`: a network that it reads and does not train.
@@ -118,27 +118,22 @@ class Method(nnx.Module):
 
     def __init__(
         self,
-        backbone: nnx.Module,
+        backbone: Backbone,
         num_classes: int,
         options: MethodOptions | None = None,
         *,
         head_width_cap: int | None = None,
-        dtype: Any = jnp.float32,
-        param_dtype: Any = jnp.float32,
-        rngs: nnx.Rngs,
+        **settings: Unpack[Settings],
     ) -> None:
-        """Builds the classifier and the shallow exits.
+        """Builds the classifier, the shallow exits and the layers of the method's own.
 
         Args:
           backbone: the network whose stages become exits.
           num_classes: the number of classes.
           options: an instance of `Options`; None: its defaults.
           head_width_cap: the most features within a shallow head.
-          dtype: what modules compute in.
-          param_dtype: what their parameters are kept in.
-          rngs: initialises them.
+          **settings: see `Settings`.
         """
-        settings = {"dtype": dtype, "param_dtype": param_dtype, "rngs": rngs}
         self.options = self.Options() if options is None else options
         self.classifier = Classifier(backbone, num_classes, **settings)
         exits = self.shallow_exits(self.options, len(backbone.channels))
@@ -147,6 +142,22 @@ class Method(nnx.Module):
             if exits is None
             else ShallowExits(backbone, num_classes, width_cap=head_width_cap, **exits, **settings)
         )
+        self.add_layers(backbone, num_classes, **settings)
+
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
+    ) -> None:
+        """Creates layers of the method's own, as attributes: none.
+
+        They are trained with the network and no part of what is left of it. `options`, `classifier`
+        and `exits` are there already. A method derived from one with layers calls its `add_layers`
+        first.
+
+        Args:
+          backbone: the network that the method is about.
+          num_classes: the number of classes.
+          **settings: see `Settings`.
+        """
 
     @classmethod
     def shallow_exits(cls, options: MethodOptions, stages: int) -> Mapping[str, Any] | None:

@@ -1,10 +1,9 @@
 """FRSKD: a self-teacher refines the network's own features and teaches it."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import jax
-from flax import nnx
 
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
@@ -17,7 +16,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.models import SelfTeacher, rectified
+from skdsam_jax.models import Backbone, SelfTeacher, Settings, rectified
 from skdsam_jax.options import option
 
 
@@ -51,16 +50,10 @@ class Frskd(Method):
     Options: ClassVar = FrskdOptions
     loss_function = staticmethod(losses.frskd_loss)
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: FrskdOptions | None = None,
-        *,
-        head_width_cap: int | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        """The self-teacher."""
         self.self_teacher = SelfTeacher(
             backbone.channels,
             num_classes,

@@ -2,11 +2,10 @@
 
 import dataclasses
 import functools
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Unpack
 
 import jax
 import numpy as np
-from flax import nnx
 
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
@@ -20,6 +19,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
+from skdsam_jax.models import Backbone, Settings
 from skdsam_jax.options import ConfigError, option
 
 if TYPE_CHECKING:
@@ -49,14 +49,10 @@ class KnowledgeDistillation(Method):
     Options: ClassVar = KnowledgeDistillationOptions
     loss_function = staticmethod(losses.knowledge_distillation_loss)
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: KnowledgeDistillationOptions | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, **settings)
+        """No layer of its own, but the structure of the teacher's network."""
         self._teacher = _teacher(self.options).network
 
     @classmethod

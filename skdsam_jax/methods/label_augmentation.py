@@ -5,11 +5,10 @@ Lee, Hwang and Shin, Self-supervised Label Augmentation via Input Transformation
 """
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
@@ -24,6 +23,7 @@ from skdsam_jax.methods.base import (
 )
 from skdsam_jax.methods.cross_entropy import CrossEntropy, CrossEntropyOptions
 from skdsam_jax.methods.skdsam import Skdsam, SkdsamOptions
+from skdsam_jax.models import Backbone, Settings
 from skdsam_jax.models.layers import Dense, global_average_pool
 from skdsam_jax.options import option
 
@@ -53,16 +53,11 @@ class LabelAugmentation(Method):
       joint: deepest features [.., D] -> joint logits [.., 4M].
     """
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: MethodOptions | None = None,
-        *,
-        head_width_cap: int | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        """The joint head."""
+        super().add_layers(backbone, num_classes, **settings)
         self.joint = Dense(backbone.channels[-1], _TURNS * num_classes, **settings)
 
     @classmethod

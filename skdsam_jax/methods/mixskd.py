@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,14 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.models import Discriminator, FusionHead, global_average_pool, whole_stages
+from skdsam_jax.models import (
+    Backbone,
+    Discriminator,
+    FusionHead,
+    Settings,
+    global_average_pool,
+    whole_stages,
+)
 from skdsam_jax.options import option
 
 
@@ -56,16 +63,10 @@ class MixSkd(Method):
     # An image is mixed with another one.
     minimum_batch = 2
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: MixSkdOptions | None = None,
-        *,
-        head_width_cap: int | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        """Fusion head and discriminators."""
         features, exits = backbone.channels[-1], len(backbone.channels)
         self.fusion = FusionHead(features, exits, num_classes, **settings)
         self.discriminators = nnx.List(Discriminator(features, **settings) for _ in range(exits))

@@ -1,11 +1,10 @@
 """OKDDip: peers that share a trunk weigh each other by attention, and a leader learns from all."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch, Moment
@@ -18,7 +17,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.models import PeerOutputs, Peers, global_average_pool
+from skdsam_jax.models import Backbone, PeerOutputs, Peers, Settings, global_average_pool
 from skdsam_jax.options import option
 
 
@@ -49,16 +48,10 @@ class Okddip(Method):
     Options: ClassVar = OkddipOptions
     loss_function = staticmethod(losses.okddip_loss)
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: OkddipOptions | None = None,
-        *,
-        head_width_cap: int | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        """The peers."""
         self.peers = Peers(backbone, num_classes, peers=self.options.peers, **settings)
 
     def exit_outputs(self, stages: tuple[jax.Array, ...], *, train: bool) -> ExitOutputs:

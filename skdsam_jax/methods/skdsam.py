@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from flax import nnx
 from skdsam_jax import attention, losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
-from skdsam_jax.models import Projection
+from skdsam_jax.models import Backbone, Projection, Settings
 from skdsam_jax.options import option
 
 
@@ -53,16 +53,10 @@ class Skdsam(Method):
     # The projections normalise pooled features over the batch.
     minimum_batch = 2
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: SkdsamOptions | None = None,
-        *,
-        head_width_cap: int | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        """The projections, unless the energy is "uniform"."""
         width = backbone.channels[-1]
         self.projections = (
             None

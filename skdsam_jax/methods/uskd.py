@@ -1,10 +1,9 @@
 """USKD: targets for all classes from the student and from a weak classifier beneath it."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import ClassVar, Unpack
 
 import jax
-from flax import nnx
 
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
@@ -17,7 +16,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.models import global_average_pool, rectified
+from skdsam_jax.models import Backbone, Settings, global_average_pool, rectified
 from skdsam_jax.models.layers import Dense
 from skdsam_jax.options import option
 
@@ -48,16 +47,10 @@ class Uskd(Method):
     loss_function = staticmethod(losses.uskd_loss)
     takes_soft_labels = False
 
-    def __init__(
-        self,
-        backbone: nnx.Module,
-        num_classes: int,
-        options: UskdOptions | None = None,
-        *,
-        head_width_cap: int | None = None,
-        **settings: Any,
+    def add_layers(
+        self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]
     ) -> None:
-        super().__init__(backbone, num_classes, options, head_width_cap=head_width_cap, **settings)
+        """The weak classifier."""
         self.weak = Dense(backbone.channels[-2], num_classes, **settings)
 
     def loss(

@@ -17,6 +17,7 @@ from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.methods import find_method
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained import record
+from skdsam_jax.training.building import check_model
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.interruption import InterruptedRunError, Interruption
 from skdsam_jax.training.processes import any_process, is_first_process
@@ -24,7 +25,7 @@ from skdsam_jax.training.progress import Progress
 from skdsam_jax.training.state import data_mesh, learning_rate_schedule
 from skdsam_jax.training.step import EpochSums
 from skdsam_jax.training.summary import describe_versions, make_summary
-from skdsam_jax.training.trainer import Trainer, check_model
+from skdsam_jax.training.trainer import Trainer
 from skdsam_jax.training.workdir import Workdir
 from skdsam_jax.training.writers import MetricWriter
 

@@ -1,92 +1,31 @@
 """An experiment compiled for some devices: what the loop calls."""
 
 import functools
-import os
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import nnx
 
-from skdsam_jax import losses
-from skdsam_jax.batch import Batch
 from skdsam_jax.data import Dataset
 from skdsam_jax.data.augmentation.distort import Look
-from skdsam_jax.data.pipelines.keys import moment_of
 from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
-from skdsam_jax.data.pipelines.pipeline import create_pipeline
-from skdsam_jax.data.pipelines.resident import Resident, evaluation_batch, training_batch
+from skdsam_jax.data.pipelines.pipeline import evaluation_pipeline, training_pipeline
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
-from skdsam_jax.experiment.run_options import TrainingOptions
-from skdsam_jax.methods import (
-    Frozen,
-    ImageSet,
-    Memory,
-    Method,
-    TrainingSet,
-    create_method,
-    find_method,
-)
-from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone
-from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.methods import ImageSet, find_method
+from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
+from skdsam_jax.training.building import build_method, compute_types
+from skdsam_jax.training.device_memory import check_memory
+from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState, create_optimizer
-from skdsam_jax.training.step import EpochSums, empty_sums, evaluation_step, train_steps
+from skdsam_jax.training.step import EpochSums, empty_sums
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
 _STEPS_PER_DISPATCH = 100
-
-
-def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
-    """The network and loss of an experiment."""
-    settings = compute_types(experiment.training) | {"rngs": rngs}
-    model = experiment.model
-    backbone = create_backbone(**model.of_backbone(), **settings)
-    cap = model.head_width_cap
-    return create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
-
-
-def check_model(options: ModelOptions) -> None:
-    """Builds the backbone without its arrays, so that what it refuses is known before any data.
-
-    Raises:
-      ConfigError: as `create_backbone`.
-    """
-    # Whatever the table names can be built; a DenseNet takes seconds.
-    settings = options.of_backbone()
-    if options.name not in BACKBONES or settings != ModelOptions(options.name).of_backbone():
-        nnx.eval_shape(lambda: create_backbone(**settings, rngs=nnx.Rngs(0)))
-
-
-def compute_types(options: TrainingOptions) -> dict[str, jnp.dtype]:
-    """`dtype` and `param_dtype` of a network's modules.
-
-    Under x64 parameters and float32's computations become float64: rounding then hides no
-    difference between two runs that should be equal.
-    """
-    wide = jnp.dtype("float64" if jax.config.jax_enable_x64 else "float32")
-    half = options.compute_dtype == "bfloat16"
-    return {"dtype": jnp.dtype("bfloat16") if half else wide, "param_dtype": wide}
-
-
-class Inputs(NamedTuple):
-    """What a training step reads beside the state that it changes.
-
-    Attributes:
-      order: int32 [steps, B, V], the training images of each step of the epoch.
-      data: the images; streamed ones are those of one step.
-      seed: uint32, of the run. An argument of the step, so that another needs no compilation.
-      frozen: networks that the method reads.
-    """
-
-    order: jax.Array
-    data: Resident
-    seed: jax.Array
-    frozen: Frozen
 
 
 class Trainer:
@@ -99,12 +38,12 @@ class Trainer:
       dataset: on the host.
       mesh: the devices.
       look: what the network is given.
+      programs: what is compiled.
       steps_per_epoch: floor(training images / batch size); the permutation's tail is dropped.
       steps_per_dispatch: how many of them one call makes.
       evaluated: names of the sets that `evaluate` takes.
       parameter_count: trainable parameters of the whole method.
       images_per_step: that the backbone reads: every view of every read of every anchor.
-      initial: () -> state before the first step, and empty sums.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
@@ -140,17 +79,15 @@ class Trainer:
         self.steps_per_dispatch = _steps_per_dispatch(experiment, mesh)
         self.images_per_step = options.batch_size * method.images_per_anchor(experiment.method)
         self.evaluated = ("test",) if dataset.validation is None else ("validation", "test")
-        self._pipelines = {
-            name: create_pipeline(
-                getattr(dataset, name),
-                order=self._order if name == "train" else experiment.evaluation.batch_size,
-                mesh=mesh,
-                workers=experiment.data.workers,
+        where = {"mesh": mesh, "workers": experiment.data.workers}
+        self._training = training_pipeline(dataset.train, self._order, **where)
+        self._evaluations = {
+            name: evaluation_pipeline(
+                getattr(dataset, name), experiment.evaluation.batch_size, **where
             )
-            for name in ("train", *self.evaluated)
+            for name in self.evaluated
         }
         self._seed = jax.device_put(np.uint32(experiment.seed), self._replicated)
-        self._labels = self._labels_to_remember()
         self.look = Look(
             dataset.image_shape[:2],
             tuple(dataset.mean),
@@ -160,18 +97,24 @@ class Trainer:
         )
 
         # 3. The functions; each compiles when it is first called.
-        self._optimizer = create_optimizer(options, self.steps_per_epoch)
+        optimizer = create_optimizer(options, self.steps_per_epoch)
+        self.programs = Programs(
+            experiment, self._network, optimizer, self.look, self.steps_per_epoch
+        )
+        self._labels = self._labels_to_remember()
         jit = functools.partial(jax.jit, out_shardings=self._replicated)
-        self._initial = jit(self._make_initial)
-        self._dispatch = jit(self._take_steps, static_argnames="count", donate_argnums=(0, 1))
-        self._evaluate = jit(self._evaluate_batch)
+        self._initial = jit(self.programs.initial)
+        self._dispatch = jit(
+            self.programs.take_steps, static_argnames="count", donate_argnums=(0, 1)
+        )
+        self._evaluate = jit(self.programs.evaluate)
         self._norm = jit(optax.tree.norm)
         self.empty_sums = jit(self._make_empty_sums)
 
     @property
     def abstract(self) -> tuple[TrainState, EpochSums]:
         """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
-        state = jax.eval_shape(self._make_initial, self._seed, self._labels)
+        state = jax.eval_shape(self.programs.initial, self._seed, self._labels)
         sums = jax.eval_shape(self._make_empty_sums)
         return jax.tree.map(self._abstract, (state, sums))
 
@@ -180,7 +123,7 @@ class Trainer:
         """Shapes and types of what `dispatch` reads."""
         shape = (self.steps_per_epoch, self._order.batch_size, self._order.reads.count)
         order = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self._by_batch)
-        data = self._pipelines["train"].abstract
+        data = self._training.abstract
         return Inputs(order, data, self._seed, self._frozen)
 
     def initial(self) -> tuple[TrainState, EpochSums]:
@@ -191,13 +134,13 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pipeline in self._pipelines.values():
+        for pipeline in (self._training, *self._evaluations.values()):
             pipeline.close()
 
     def inputs(self, epoch: int, first_step: int = 0) -> Iterator[Inputs]:
         """What `dispatch` reads for the steps of an epoch, from `first_step` on."""
         order = jax.device_put(self._order.epoch(epoch), self._by_batch)
-        for data in self._pipelines["train"].batches(epoch, first_step):
+        for data in self._training.batches(epoch, first_step):
             yield Inputs(order, data, self._seed, self._frozen)
 
     def dispatch(
@@ -215,7 +158,7 @@ class Trainer:
         examples = len(getattr(self.dataset, name))
         orders = evaluation_order(examples, self.experiment.evaluation.batch_size)
         rows, masks = jax.device_put(orders, self._by_batch)
-        data = self._pipelines[name].batches(epoch=0)
+        data = self._evaluations[name].batches(epoch=0)
         batches = [
             self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
             for batch in range(len(rows))
@@ -226,104 +169,26 @@ class Trainer:
         """The L2 norm of all parameters."""
         return float(self._norm(state.params))
 
-    # What follows is traced.
-
-    def _make_initial(self, seed: jax.Array, labels: jax.Array | None) -> TrainState:
-        params, model_state = self._network.init(seed)
-        memory = {} if labels is None else self._make_memory(params, model_state, labels)
-        opt_state = self._optimizer.init(params)
-        return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, memory)
-
-    def _make_memory(self, params: Tree, model_state: Tree, labels: jax.Array) -> Memory:
-        training_set = TrainingSet(
-            labels, self.dataset.num_classes, self.experiment.training.batch_size
-        )
-        return self._network.merge(params, model_state).initial_memory(training_set)
-
-    def _make_batch(
-        self, data: Resident, seed: jax.Array, rows: jax.Array, step: jax.Array
-    ) -> Batch:
-        options, data_options = self.experiment.training, self.experiment.data
-        moment = moment_of(seed, step, steps_per_epoch=self.steps_per_epoch, epochs=options.epochs)
-        batch = training_batch(
-            data,
-            rows,
-            moment,
-            seed=seed,
-            options=data_options,
-            look=self.look,
-            cropped=data_options.pipeline == "streaming",
-        )
-        if options.label_smoothing:
-            labels = losses.smooth_labels(
-                batch.labels, self.look.num_classes, options.label_smoothing, "others"
-            )
-            batch = batch._replace(labels=labels)
-        return batch
-
-    def _take_steps(
-        self, state: TrainState, sums: EpochSums, inputs: Inputs, *, count: int
-    ) -> tuple[TrainState, EpochSums, Sums]:
-        return train_steps(
-            state,
-            sums,
-            inputs.order,
-            inputs.frozen,
-            count=count,
-            network=self._network,
-            optimizer=self._optimizer,
-            batch_function=functools.partial(self._make_batch, inputs.data, inputs.seed),
-        )
-
-    def _evaluate_batch(
-        self,
-        params: Tree,
-        model_state: Tree,
-        data: Resident,
-        rows: jax.Array,
-        masks: jax.Array,
-        number: jax.Array,
-    ) -> Sums:
-        batch = evaluation_batch(data, rows[number], self.look)
-        return evaluation_step(
-            params, model_state, batch.images, batch.labels, masks[number], network=self._network
-        )
-
     def _make_empty_sums(self) -> EpochSums:
-        state = jax.eval_shape(self._make_initial, self._seed, self._labels)
+        state = jax.eval_shape(self.programs.initial, self._seed, self._labels)
         rows = jax.ShapeDtypeStruct((self._order.batch_size, self._order.reads.count), jnp.int32)
-        data = self._pipelines["train"].abstract
-        batch = jax.eval_shape(self._make_batch, data, self._seed, rows, 0)
+        data = self._training.abstract
+        batch = jax.eval_shape(self.programs.batch, data, self._seed, rows, 0)
         return empty_sums(state, batch, self._frozen, network=self._network)
 
     def _labels_to_remember(self) -> jax.Array | None:
         """The set's labels where the method makes a memory of them: reading them may take long."""
         labels = jax.ShapeDtypeStruct((len(self.dataset.train),), jnp.int32)
         network = self._network
-        memory = jax.eval_shape(self._make_memory, network.params, network.model_state, labels)
+        memory = jax.eval_shape(self.programs.memory, network.params, network.model_state, labels)
         if not memory:
             return None
-        leaves = jax.tree.leaves(memory)
-        needed = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
-        available = memory_bytes(self.mesh.devices.flat[0])
-        if available is not None and needed > available:
-            raise ConfigError(
-                f"config.method.name: {self.experiment.method.name} remembers "
-                f"{needed / 2**30:.1f} GiB for {len(self.dataset.train):,} images of "
-                f"{self.dataset.num_classes:,} classes; the device has {available / 2**30:.1f} GiB"
-            )
+        name = self.experiment.method.name
+        check_memory(memory, name, self.dataset, self.mesh.devices.flat[0])
         return jax.device_put(self.dataset.train.labels, self._replicated)
 
     def _abstract(self, array: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=self._replicated)
-
-
-def memory_bytes(device: jax.Device) -> int | None:
-    """The memory of a device, on a CPU that of the machine; None where that is not known."""
-    limit = (device.memory_stats() or {}).get("bytes_limit")
-    if limit is None and device.platform == "cpu" and hasattr(os, "sysconf"):
-        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return limit
 
 
 def _steps_per_dispatch(experiment: Experiment, mesh: jax.sharding.Mesh) -> int:

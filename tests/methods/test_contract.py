@@ -187,7 +187,7 @@ def test_distillation_terms_do_not_train_the_deepest_exit(variant):
     inputs = trained.inputs[0]
 
     with jax.enable_x64(True):
-        batch = trained.trainer._make_batch(inputs.data, inputs.seed, inputs.order[0], 0)
+        batch = trained.trainer.programs.batch(inputs.data, inputs.seed, inputs.order[0], 0)
 
         @jax.jit
         @jax.grad
@@ -268,7 +268,7 @@ def test_labels_as_probabilities_give_the_same_loss(variant):
     trained = _train(variant)
     network, inputs = trained.trainer._network, trained.inputs[0]
     with jax.enable_x64(True):
-        batch = trained.trainer._make_batch(inputs.data, inputs.seed, inputs.order[0], 0)
+        batch = trained.trainer.programs.batch(inputs.data, inputs.seed, inputs.order[0], 0)
         soft = batch._replace(labels=jax.nn.one_hot(batch.labels, CLASSES))
 
         @jax.jit

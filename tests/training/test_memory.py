@@ -12,8 +12,9 @@ from skdsam_jax.data import Dataset, Split
 from skdsam_jax.experiment.config import default_config, from_config_dict
 from skdsam_jax.methods import METHODS
 from skdsam_jax.options import ConfigError
-from skdsam_jax.training import trainer
+from skdsam_jax.training import device_memory
 from skdsam_jax.training.state import data_mesh
+from skdsam_jax.training.trainer import Trainer
 
 REMEMBERING = ("dlb", "lightskd", "ps_kd")
 SLOWLY = ("dlb", "lightskd")
@@ -61,16 +62,16 @@ def test_a_memory_larger_than_the_device_is_refused_before_anything_is_computed(
     split = Split(np.zeros((8, 8, 8, 3), np.uint8), np.zeros(8, np.int32))
     names = tuple(map(str, range(10)))
     dataset = Dataset("eight", names, (0.5,) * 3, (0.5,) * 3, split, None, split)
-    monkeypatch.setattr(trainer, "memory_bytes", lambda device: 8 * 10 * 4 - 1)
+    monkeypatch.setattr(device_memory, "memory_bytes", lambda device: 8 * 10 * 4 - 1)
     with pytest.raises(ConfigError) as error:
-        trainer.Trainer(from_config_dict(config), dataset, data_mesh(jax.devices()[:1]))
+        Trainer(from_config_dict(config), dataset, data_mesh(jax.devices()[:1]))
     assert str(error.value) == (
         "config.method.name: ps_kd remembers 0.0 GiB for 8 images of 10 classes; the device has "
         "0.0 GiB"
     )
-    monkeypatch.setattr(trainer, "memory_bytes", lambda device: 8 * 10 * 4)
-    trainer.Trainer(from_config_dict(config), dataset, data_mesh(jax.devices()[:1]))
+    monkeypatch.setattr(device_memory, "memory_bytes", lambda device: 8 * 10 * 4)
+    Trainer(from_config_dict(config), dataset, data_mesh(jax.devices()[:1]))
 
 
 def test_the_memory_of_a_cpu_is_that_of_the_machine():
-    assert 2**28 < trainer.memory_bytes(jax.devices()[0]) < 2**50
+    assert 2**28 < device_memory.memory_bytes(jax.devices()[0]) < 2**50

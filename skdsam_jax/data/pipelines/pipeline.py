@@ -2,13 +2,17 @@
 
 import itertools
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import jax
 
 from skdsam_jax.data.dataset import EncodedSplit, Split
 from skdsam_jax.data.pipelines.order import ReadingOrder
 from skdsam_jax.data.pipelines.resident import Resident, place
+
+if TYPE_CHECKING:
+    from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops
+    from skdsam_jax.data.pipelines.streaming import Streaming
 
 
 class Pipeline(Protocol):
@@ -43,19 +47,18 @@ class ResidentPipeline:
         """There is nothing to close."""
 
 
-def create_pipeline(
+def training_pipeline(
     split: Split | EncodedSplit,
+    order: ReadingOrder,
     *,
-    order: ReadingOrder | int,
     mesh: jax.sharding.Mesh,
     workers: int | None,
 ) -> Pipeline:
-    """The pipeline for a split; nothing is decoded yet.
+    """The pipeline for a split that is trained on; nothing is decoded yet.
 
     Args:
-      split: arrays become resident, encoded pictures are streamed.
-      order: which examples each step of training reads; or, for a split that is evaluated, images
-        per batch, over all devices.
+      split: arrays become resident, encoded pictures are streamed as random crops.
+      order: which examples each step reads.
       mesh: the devices, with an axis "data".
       workers: as in `streaming.Streaming`.
 
@@ -63,10 +66,45 @@ def create_pipeline(
       The pipeline.
     """
     if isinstance(split, Split):
-        return ResidentPipeline(split, jax.sharding.NamedSharding(mesh, jax.P()))
+        return _resident(split, mesh)
     # Grain takes most of a second to import, and resident data does without.
-    from skdsam_jax.data.pipelines.photograph_crops import CentralCrops, RandomCrops
+    from skdsam_jax.data.pipelines.photograph_crops import RandomCrops
+
+    return _streaming(RandomCrops(split, order), mesh, workers)
+
+
+def evaluation_pipeline(
+    split: Split | EncodedSplit,
+    batch_size: int,
+    *,
+    mesh: jax.sharding.Mesh,
+    workers: int | None,
+) -> Pipeline:
+    """The pipeline for a split that is evaluated, whole and in order; nothing is decoded yet.
+
+    Args:
+      split: arrays become resident, encoded pictures are streamed as central crops.
+      batch_size: images per batch, over all devices.
+      mesh: the devices, with an axis "data".
+      workers: as in `streaming.Streaming`.
+
+    Returns:
+      The pipeline.
+    """
+    if isinstance(split, Split):
+        return _resident(split, mesh)
+    from skdsam_jax.data.pipelines.photograph_crops import CentralCrops
+
+    return _streaming(CentralCrops(split, batch_size), mesh, workers)
+
+
+def _resident(split: Split, mesh: jax.sharding.Mesh) -> ResidentPipeline:
+    return ResidentPipeline(split, jax.sharding.NamedSharding(mesh, jax.P()))
+
+
+def _streaming(
+    crops: "RandomCrops | CentralCrops", mesh: jax.sharding.Mesh, workers: int | None
+) -> "Streaming":
     from skdsam_jax.data.pipelines.streaming import Streaming
 
-    crops = RandomCrops if isinstance(order, ReadingOrder) else CentralCrops
-    return Streaming(crops(split, order), jax.sharding.NamedSharding(mesh, jax.P("data")), workers)
+    return Streaming(crops, jax.sharding.NamedSharding(mesh, jax.P("data")), workers)

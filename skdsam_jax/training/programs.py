@@ -1,0 +1,120 @@
+"""What an experiment computes on the devices: functions to be traced, of arrays alone."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from skdsam_jax import losses
+from skdsam_jax.batch import Batch
+from skdsam_jax.data.augmentation.distort import Look
+from skdsam_jax.data.pipelines.keys import moment_of
+from skdsam_jax.data.pipelines.resident import Resident, evaluation_batch, training_batch
+from skdsam_jax.evaluation.metrics import Sums
+from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet
+from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.training.state import TrainState
+from skdsam_jax.training.step import EpochSums, evaluation_step, train_steps
+
+
+class Inputs(NamedTuple):
+    """What a training step reads beside the state that it changes.
+
+    Attributes:
+      order: int32 [steps, B, V], the training images of each step of the epoch.
+      data: the images; streamed ones are those of one step.
+      seed: uint32, of the run. An argument of the step, so that another needs no compilation.
+      frozen: networks that the method reads.
+    """
+
+    order: jax.Array
+    data: Resident
+    seed: jax.Array
+    frozen: Frozen
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Programs:
+    """The functions of one experiment; what they do not take as an argument is static.
+
+    Attributes:
+      experiment: what is trained.
+      network: the method.
+      optimizer: what turns the gradient into updates.
+      look: what the network is given.
+      steps_per_epoch: of the run.
+    """
+
+    experiment: Experiment
+    network: Functional[Method]
+    optimizer: optax.GradientTransformation
+    look: Look
+    steps_per_epoch: int
+
+    def initial(self, seed: jax.Array, labels: jax.Array | None) -> TrainState:
+        """The state before the first step; labels are None where nothing is remembered."""
+        params, model_state = self.network.init(seed)
+        memory = {} if labels is None else self.memory(params, model_state, labels)
+        opt_state = self.optimizer.init(params)
+        return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, memory)
+
+    def memory(self, params: Tree, model_state: Tree, labels: jax.Array) -> Memory:
+        """What there is to remember of a set with these labels before the first step."""
+        training_set = TrainingSet(
+            labels, self.look.num_classes, self.experiment.training.batch_size
+        )
+        return self.network.merge(params, model_state).initial_memory(training_set)
+
+    def batch(self, data: Resident, seed: jax.Array, rows: jax.Array, step: jax.Array) -> Batch:
+        """The batch of a step, counted over the run, that reads int32 [B, V] rows."""
+        options, data_options = self.experiment.training, self.experiment.data
+        moment = moment_of(seed, step, steps_per_epoch=self.steps_per_epoch, epochs=options.epochs)
+        batch = training_batch(
+            data,
+            rows,
+            moment,
+            seed=seed,
+            options=data_options,
+            look=self.look,
+            cropped=data_options.pipeline == "streaming",
+        )
+        if options.label_smoothing:
+            labels = losses.smooth_labels(
+                batch.labels, self.look.num_classes, options.label_smoothing, "others"
+            )
+            batch = batch._replace(labels=labels)
+        return batch
+
+    def take_steps(
+        self, state: TrainState, sums: EpochSums, inputs: Inputs, *, count: int
+    ) -> tuple[TrainState, EpochSums, Sums]:
+        """`count` training steps; see `step.train_steps`."""
+        return train_steps(
+            state,
+            sums,
+            inputs.order,
+            inputs.frozen,
+            count=count,
+            network=self.network,
+            optimizer=self.optimizer,
+            batch_function=functools.partial(self.batch, inputs.data, inputs.seed),
+        )
+
+    def evaluate(
+        self,
+        params: Tree,
+        model_state: Tree,
+        data: Resident,
+        rows: jax.Array,
+        masks: jax.Array,
+        number: jax.Array,
+    ) -> Sums:
+        """The sums of the batch called `number` of an `evaluation_order`."""
+        batch = evaluation_batch(data, rows[number], self.look)
+        return evaluation_step(
+            params, model_state, batch.images, batch.labels, masks[number], network=self.network
+        )

@@ -1,4 +1,4 @@
-"""Trains a classifier: what `train.py` and `python -m skdsam_jax train` do."""
+"""Trains a classifier: what `train.py` and `skdsam train` do."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,21 +9,19 @@ from skdsam_jax.commands import command_line
 from skdsam_jax.options import ConfigError
 
 _USAGE = """\
-usage: train.py --config FILE[:CELL] --workdir DIR [--stop_after_epochs N]
-                [--config.FIELD=VALUE ...]
+usage: skdsam train --config NAME[:CELL] --workdir DIR [--stop_after_epochs N]
+                    [--config.FIELD=VALUE ...]
 
-  --config             the experiment, a file of configs/; behind a colon, separated by commas,
-                       backbone=, method=, recipe= (thesis or lab), augment= (cutout, mixup,
-                       cutmix, cutout+mixup or cutout+cutmix)
-  --workdir            the run's folder; a run found there goes on
+  --config             the experiment: a config file, by path or by one of the names below; behind
+                       a colon, separated by commas, method=, backbone=, recipe=, augment=
+  --workdir            the run's folder; a run found there goes on. It fills with checkpoints,
+                       metrics.jsonl, summary.json and events: tensorboard --logdir DIR
   --stop_after_epochs  end early, when this many epochs of the run are finished
 
   --distributed        one of several processes, found out by JAX: SLURM, TPU pods and others
   --coordinator_address, --num_processes, --process_id
                        the same where JAX cannot know: host:port of the first process, how
                        many there are, and which this is
-
-fields, with the defaults that a config file may change:
 """
 
 
@@ -44,8 +42,7 @@ def main(arguments: Sequence[str]) -> int:
     flags.DEFINE_string("coordinator_address", None, "", flag_values=values)
     flags.DEFINE_integer("num_processes", None, "", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("process_id", None, "", lower_bound=0, flag_values=values)
-    if command_line.asks_for_help(argv):
-        command_line.print_help(_USAGE)
+    if command_line.print_help(argv, _USAGE):
         return 0
     return command_line.run(lambda: _train(argv, values))
 

@@ -149,3 +149,11 @@ def test_an_unknown_command_is_one_line():
     )
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "error: unknown command 'trian'; did you mean train?\n"
+
+
+def test_ctrl_c_before_there_is_anything_to_save_is_one_line(capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    assert command_line.run(interrupted) == 130
+    assert capsys.readouterr().err == "error: ended by Ctrl-C\n"

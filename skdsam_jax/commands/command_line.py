@@ -14,6 +14,7 @@ from skdsam_jax.options import ConfigError
 EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_INTERRUPTED = 75
+EXIT_ENDED = 130
 
 
 def run(command: Callable[[], None]) -> int:
@@ -39,6 +40,9 @@ def run(command: Callable[[], None]) -> int:
     except tuple(codes) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return next(code for kind, code in codes.items() if isinstance(error, kind))
+    except KeyboardInterrupt:  # Before there was anything to save, or after.
+        print("error: ended by Ctrl-C", file=sys.stderr)
+        return EXIT_ENDED
     return 0
 
 

@@ -1,7 +1,7 @@
 """Trains a classifier: what `train.py` and `skdsam train` do."""
 
+import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
@@ -49,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
     from skdsam_jax.experiment.config import from_config_dict
-    from skdsam_jax.training import train
+    from skdsam_jax.training import Interruption, train
+    from skdsam_jax.training.messages import describe_result
     from skdsam_jax.training.processes import is_first_process
 
     command_line.parse(argv, values, {"config": "configs/digits.py", "workdir": "runs/digits"})
@@ -58,9 +59,10 @@ def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
         from_config_dict(values["config"].value),
         values["workdir"].value,
         stop_after_epochs=values["stop_after_epochs"].value,
+        interruption=Interruption(end_process=True),
     )
     if is_first_process():
-        print(_describe(summary))
+        print(describe_result(summary, pathlib.Path(values["workdir"].value)))
 
 
 def _join_processes(values: flags.FlagValues) -> None:
@@ -85,16 +87,3 @@ def _join_processes(values: flags.FlagValues) -> None:
             f"not {explicit['process_id']}"
         )
     jax.distributed.initialize(**explicit)
-
-
-def _describe(summary: dict[str, Any]) -> str:
-    accuracy = summary["test_accuracy"]
-    if accuracy is None:
-        return f"{summary['epochs']} epochs, not evaluated yet"
-    exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
-    others = "".join(f", {name} {value:.4f}" for name, value in summary["other_accuracies"].items())
-    return (
-        f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
-        f"ensemble {summary['ensemble_accuracy']:.4f}{others}; best epoch by looking at the "
-        f"test set (an oracle) {summary['best_test_accuracy']:.4f}"
-    )

@@ -2,7 +2,7 @@
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -39,6 +39,9 @@ from skdsam_jax.training.step import EpochSums, empty_sums, evaluation_step, tra
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
 _STEPS_PER_DISPATCH = 100
+
+# Batches of an evaluation that are handed to the device before the first is waited for.
+_EVALUATED_AHEAD = 2
 
 
 def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
@@ -210,16 +213,32 @@ class Trainer:
         """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""
         return self._dispatch.lower(*self.abstract, self.abstract_inputs, count=count)
 
-    def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
-        """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""
+    def evaluate(
+        self,
+        state: TrainState,
+        name: str,
+        advance: Callable[[int, int], None] = lambda done, batches: None,
+    ) -> dict[str, Any]:
+        """The measures of `metrics.summarize_exits` over the whole of a set.
+
+        Args:
+          state: of the run.
+          name: of the set, one of `evaluated`.
+          advance: called with how many batches are done, of how many.
+        """
         examples = len(getattr(self.dataset, name))
         orders = evaluation_order(examples, self.experiment.evaluation.batch_size)
         rows, masks = jax.device_put(orders, self._by_batch)
         data = self._pipelines[name].batches(epoch=0)
-        batches = [
-            self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
-            for batch in range(len(rows))
-        ]
+        batches = []
+        for batch in range(len(rows)):
+            batches.append(
+                self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
+            )
+            # The device is never left without work, nor given all of it.
+            if batch >= _EVALUATED_AHEAD:
+                jax.block_until_ready(batches[batch - _EVALUATED_AHEAD])
+                advance(batch - _EVALUATED_AHEAD + 1, len(rows))
         return summarize_exits(jax.tree.map(_total, *jax.device_get(batches)))
 
     def parameter_norm(self, state: TrainState) -> float:

@@ -71,7 +71,7 @@ class Workdir:
             epochs = any(change.startswith("config.training.epochs:") for change in changed)
             raise ConfigError(
                 f"workdir {self.path} holds a run of another config: {'; '.join(changed)}; "
-                + (_OTHER_EPOCHS if epochs else "take another workdir, or remove this one")
+                + (_OTHER_EPOCHS if epochs else "take another workdir")
             )
 
     def open(self, experiment: Experiment) -> "Workdir":

@@ -50,7 +50,7 @@ def test_another_config_is_refused_naming_the_fields(tmp_path, experiment):
 
 def test_another_config_of_as_many_epochs_takes_another_workdir(tmp_path, experiment):
     Workdir(tmp_path).open(experiment).close()
-    with pytest.raises(ConfigError, match=r"config\.seed: 0, now 7; take another workdir, or rem"):
+    with pytest.raises(ConfigError, match=r"config\.seed: 0, now 7; take another workdir"):
         Workdir(tmp_path).check(dataclasses.replace(experiment, seed=7))
 
 

@@ -126,10 +126,8 @@ def run_all(
                 print(f"{run.folder}: {run.reads}: {' '.join(run.flags)}", flush=True)
                 lane, is_new = free.pop(0), not run.folder.exists()
                 log = run.folder.with_name(f"{run.folder.name}.log") if len(lanes) > 1 else None
-                command = [*program, *run.flags]
-                future = executor.submit(
-                    relay.run, command, {**os.environ, **lane.environment}, log
-                )
+                environment = {**os.environ, **lane.environment}
+                future = executor.submit(relay.run, [*program, *run.flags], environment, log)
                 running[future] = run, lane, is_new
                 continue
             done, _ = concurrent.futures.wait(

@@ -4,7 +4,8 @@ The same command on the same workdir goes on where the run stopped. Any field of
 set on the command line: `--config.training.epochs=100`.
 
 Exit codes: 0 done, 2 something given cannot work, 3 the numbers stopped being finite, 75 stopped by
-SIGTERM or Ctrl-C with everything saved.
+SIGTERM or Ctrl-C with everything saved, 130 ended at once by a second Ctrl-C, or by one before
+training began.
 """
 
 import sys

@@ -1,4 +1,7 @@
-"""The commands: `python -m skdsam_jax COMMAND ...`, each a module of `skdsam_jax.commands`."""
+"""The commands: `skdsam COMMAND ...`, each a module of `skdsam_jax.commands`.
+
+`python -m skdsam_jax COMMAND ...` is the same, without anything installed.
+"""
 
 import importlib
 import sys
@@ -20,7 +23,7 @@ def main() -> int:
     """Runs the command that the first argument names; returns its exit code."""
     name, *arguments = sys.argv[1:] or ["--help"]
     if name in ("--help", "-h"):
-        print("usage: python -m skdsam_jax COMMAND [--help]\n")
+        print("usage: skdsam COMMAND [--help], or python -m skdsam_jax COMMAND [--help]\n")
         print("\n".join(f"  {command:<8}  {what}" for command, what in COMMANDS.items()))
         return 0
     if name not in COMMANDS:

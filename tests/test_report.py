@@ -132,6 +132,14 @@ def test_one_exit_has_no_attention(tmp_path, summary, capsys):
     assert "| attention" not in _page(tmp_path / "one", capsys, alone)
 
 
+def test_methods_without_attention_have_none_whatever_earlier_versions_wrote(
+    tmp_path, summary, capsys
+):
+    byot = copy.deepcopy(summary) | {"method": "byot"}
+    byot["config"]["method"] = {"name": "byot"}
+    assert "| attention" not in _page(tmp_path, capsys, byot)
+
+
 def test_a_run_too_short_to_be_timed_has_no_rate(tmp_path, summary, capsys):
     unmeasured = _changed(summary, model__width=3) | {"images_per_second": None}
     page = _page(tmp_path, capsys, summary, unmeasured)

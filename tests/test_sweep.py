@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,12 +22,25 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 # In the order of the thesis' rows.
 COMPARED = ["cross_entropy", "ddgsd", "byot", "cs_kd", "sla_sd", "frskd", "skdsam"]
 
+
+@pytest.fixture(autouse=True)
+def prepared(tmp_path, monkeypatch):
+    """A folder where CIFAR-100 seems to be prepared; nothing reads it."""
+    folder = tmp_path / "prepared" / "cifar100" / "3.0.2"
+    folder.mkdir(parents=True)
+    (folder / "dataset_info.json").write_text('{"fileFormat": "array_record"}')
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "prepared"))
+    return folder
+
+
 # Finishes at once, writes what it was called with; fails for the cell called beta200.
 TRAIN = """
-import json, pathlib, sys
+import json, os, pathlib, sys
 flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
 folder = pathlib.Path(flags["workdir"])
 folder.mkdir(parents=True, exist_ok=True)
+flags["device"] = os.environ.get("DEVICE_OF_A_RUN")
+print("on device", flags["device"])
 with (folder / "calls").open("a") as file:
     file.write(json.dumps(flags) + "\\n")
 if "beta200" in str(folder):
@@ -132,6 +146,8 @@ def test_a_failed_cell_does_not_stop_the_others(tmp_path, capfd):
     assert call["config"] == "configs/cifar100.py:method=skdsam"
     assert call["config.seed"] == "1"
     assert call["config.training.epochs"] == "3"
+    assert call["device"] is None
+    assert re.search(r"^1 of 8 runs are finished, about 0:00 hours left$", output, re.MULTILINE)
 
 
 def test_finished_runs_are_skipped_and_others_tried_again(tmp_path):
@@ -141,12 +157,110 @@ def test_finished_runs_are_skipped_and_others_tried_again(tmp_path):
     assert len(_calls(tmp_path, "beta200", 0)) == 2
 
 
+def test_a_choice_of_cells(tmp_path, capfd):
+    assert _run(tmp_path, "--cells=beta50,beta1*", seeds="3") == 0
+    assert "2 of 2 runs are finished" in capfd.readouterr().out
+    folders = {path.parent.name for path in tmp_path.glob("runs/*/seed-3")}
+    assert folders == {"beta50", "beta100"}
+
+
+def test_a_dry_run_shows_the_runs_and_begins_none(tmp_path, capfd):
+    _run(tmp_path, seeds="0")
+    before = sorted(tmp_path.rglob("*"))
+    capfd.readouterr()
+    assert _run(tmp_path, "--dry_run") == 0
+    output, errors = capfd.readouterr()
+    assert errors == ""
+    assert output.count("/seed-0: finished already: --config=configs/cifar100.py") == 3
+    assert output.count("/seed-1: 128 images a step (1 x 128), ") == 4
+    assert output.endswith("table 4.21: 3 of 8 runs are finished; nothing was begun\n")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("flags", [[], ["--dry_run"]])
+def test_data_that_is_missing_is_said_before_the_first_run(tmp_path, capfd, prepared, flags):
+    """Of a table with two sets the second is missing; the reason stands once for all its runs."""
+    assert _run(tmp_path, "--table=4.13", *flags) == 2
+    errors = capfd.readouterr().err
+    missing = tmp_path / "runs" / "skdsam-tiny_imagenet" / "seed-0"
+    expected = f"error: {missing}: config.data.name: tiny_imagenet is not prepared in "
+    assert errors.startswith(expected)
+    assert errors.count("is not prepared") == errors.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+    (prepared / "dataset_info.json").unlink()
+    assert _run(tmp_path, "--table=4.13", *flags) == 2
+    assert capfd.readouterr().err.count("is not prepared") == 2
+
+
+def test_finished_runs_need_no_data(tmp_path, prepared):
+    cells = "--cells=beta50,beta100,beta500"
+    assert _run(tmp_path, cells) == 0
+    (prepared / "dataset_info.json").unlink()
+    assert _run(tmp_path, cells) == 0
+
+
+def test_every_device_has_a_run_of_its_own(tmp_path, capfd):
+    flags = ["--devices=0,2+3", "--device_variable=DEVICE_OF_A_RUN"]
+    assert _run(tmp_path, *flags, seeds="0,1,2") == 1
+    output, errors = capfd.readouterr()
+    assert "9 of 12 runs are finished" in output
+    assert errors.count("failed with code 3") == 3
+    assert "on device" not in output
+    devices = [
+        _calls(tmp_path, cell, seed)[0]["device"]
+        for cell in ("beta50", "beta100", "beta200", "beta500")
+        for seed in range(3)
+    ]
+    assert set(devices) == {"0", "2,3"}
+    log = tmp_path / "runs" / "beta50" / "seed-0.log"
+    assert log.read_text() == f"on device {_calls(tmp_path, 'beta50', 0)[0]['device']}\n"
+
+
+# Waits until another run is there too, which one at a time would wait for for ever.
+TOGETHER = """
+import json, pathlib, sys, time
+flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
+folder = pathlib.Path(flags["workdir"])
+folder.mkdir(parents=True, exist_ok=True)
+while len(list(folder.parents[1].glob("*/seed-0/"))) < 2:
+    time.sleep(0.02)
+(folder / "summary.json").write_text(json.dumps({"finished": True}))
+"""
+
+
+def test_runs_on_two_devices_are_made_at_the_same_time(tmp_path):
+    (tmp_path / "train.py").write_text(TOGETHER)
+    flags = ["--table=4.21", "--seeds=0", "--cells=beta50,beta100", "--devices=0,1"]
+    folders = [f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}"]
+    assert sweep.main([*flags, *folders]) == 0
+
+
+def test_runs_are_those_of_this_package_if_nothing_else_is_said(tmp_path, monkeypatch):
+    programs = []
+
+    def run_all(runs, program, lanes):
+        programs.append(program)
+        return len(runs), []
+
+    monkeypatch.setattr(sweep, "run_all", run_all)
+    assert sweep.main(["--table=4.21", f"--workdir={tmp_path / 'runs'}"]) == 0
+    assert programs == [[sys.executable, "-m", "skdsam_jax", "train"]]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--table=9.9"], "--table: unknown table '9.9'"),
         (["--seeds=a"], "--seeds: takes numbers"),
-        (["--epochs=3"], "--epochs=3: unknown flag"),
+        (["--epochs=3"], "--epochs=3: unknown flag; did you mean --config.training.epochs=3?"),
+        (["--cells=beta5"], "--cells: no cell is called 'beta5'; did you mean beta50?"),
+        (["--cells=beta50,x*"], "--cells: no cell is called 'x*'; known are beta100, beta200, b"),
+        (["--devices=0,0"], "--devices: takes different names separated by commas, not '0,0'"),
+        (["--devices="], "--devices: takes different names separated by commas, not ''"),
+        (
+            ["--table=peers", "--cells=knowledge*"],
+            "--cells: knowledge_distillation-resnet18-cifar100 learns from cross_entropy-resnet18-",
+        ),
         (["--config.seed=7"], "--config.seed: every run has its own; use --seeds"),
         (["--train=nowhere.py"], "there is no nowhere.py here"),
         (["--table=peer"], "--table: unknown table 'peer'; did you mean peers?"),
@@ -189,16 +303,18 @@ sys.exit(75)
 
 
 @pytest.mark.parametrize(
-    ("send", "number"),
+    ("send", "number", "devices"),
     [
-        pytest.param(os.kill, signal.SIGTERM, id="SIGTERM"),
-        pytest.param(os.kill, signal.SIGINT, id="SIGINT"),
-        pytest.param(os.killpg, signal.SIGINT, id="Ctrl-C"),
+        pytest.param(os.kill, signal.SIGTERM, (), id="SIGTERM"),
+        pytest.param(os.kill, signal.SIGINT, (), id="SIGINT"),
+        pytest.param(os.killpg, signal.SIGINT, (), id="Ctrl-C"),
+        pytest.param(os.kill, signal.SIGTERM, ("--devices=0,1",), id="two devices"),
     ],
 )
-def test_stopping_waits_until_the_run_has_saved(tmp_path, send, number):
+def test_stopping_waits_until_the_runs_have_saved(tmp_path, send, number, devices):
     (tmp_path / "train.py").write_text(SLOW_TRAIN)
-    flags = ("--table=4.21", f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}")
+    folders = (f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}")
+    flags = ("--table=4.21", *folders, *devices)
     process = subprocess.Popen(
         [sys.executable, "-m", "skdsam_jax", "sweep", *flags],
         cwd=ROOT,
@@ -209,14 +325,15 @@ def test_stopping_waits_until_the_run_has_saved(tmp_path, send, number):
         start_new_session=True,
     )
     try:
-        while not list(tmp_path.glob("runs/*/*/started")):
+        while len(list(tmp_path.glob("runs/*/*/started"))) < 1 + len(devices):
             assert process.poll() is None
             time.sleep(0.02)
         send(process.pid, number)
         _, errors = process.communicate(timeout=HANGING)
         assert (process.returncode, errors) == (75, "stopped; the same command goes on\n")
-        (folder,) = tmp_path.glob("runs/*/*")
-        assert (folder / "saved").exists()
+        started = list(tmp_path.glob("runs/*/*/started"))
+        assert len(started) == 1 + len(devices)
+        assert all(path.with_name("saved").exists() for path in started)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,21 +1,20 @@
 """What commands share: flags that hold a config, and errors that end in one line."""
 
 import logging
-import pathlib
-import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from absl import flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from skdsam_jax.options import ConfigError, known
+from skdsam_jax.commands import given_flags
+from skdsam_jax.options import ConfigError
 
 EXIT_BAD_INPUT = 2
 EXIT_NOT_FINITE = 3
 EXIT_INTERRUPTED = 75
+EXIT_ENDED = 130
 
 
 def run(command: Callable[[], None]) -> int:
@@ -41,6 +40,9 @@ def run(command: Callable[[], None]) -> int:
     except tuple(codes) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return next(code for kind, code in codes.items() if isinstance(error, kind))
+    except KeyboardInterrupt:  # Before there was anything to save, or after.
+        print("error: ended by Ctrl-C", file=sys.stderr)
+        return EXIT_ENDED
     return 0
 
 
@@ -58,16 +60,23 @@ def define_config_flag(argv: Sequence[str]) -> flags.FlagValues:
     return values
 
 
-def asks_for_help(argv: Sequence[str]) -> bool:
-    """Whether the flags ask what there is."""
-    return bool({"--help", "-h", "--helpfull"} & set(argv[1:]))
+def print_help(argv: Sequence[str], usage: str) -> bool:
+    """Prints a command's usage if the flags ask for it: `--help`, or `--helpfull` with all fields.
 
+    Args:
+      argv: the program's name and its flags.
+      usage: of the command, without the fields of a config.
 
-def print_help(usage: str) -> None:
-    """Prints a command's usage, and every field of a config."""
-    from skdsam_jax.experiment.config import describe_fields
+    Returns:
+      Whether they did.
+    """
+    everything = "--helpfull" in argv[1:]
+    if not everything and not {"--help", "-h"} & set(argv[1:]):
+        return False
+    from skdsam_jax.commands import field_help
 
-    print(usage, *describe_fields(), sep="\n")
+    print(usage, *(field_help.every_field() if everything else field_help.choices()), sep="\n")
+    return True
 
 
 def parse(argv: Sequence[str], values: flags.FlagValues, required: Mapping[str, str]) -> None:
@@ -81,50 +90,26 @@ def parse(argv: Sequence[str], values: flags.FlagValues, required: Mapping[str, 
     Raises:
       ConfigError: instead of whatever the parsers raise.
     """
-    for flag in argv[1:]:
-        if match := re.match(r"--?(?:no)?config\.([^=]+)", flag):
-            _check_field(match[1])
+    given_flags.check(argv, values)
+    argv = given_flags.with_files(argv)
     try:
-        _, *rest = values(list(argv))
+        _, *rest = values(argv)
         if values["config"].value is not None:
             # A file that could not be read says so only when it is looked into.
             values["config"].value.to_dict()
+    except flags.UnrecognizedFlagError as error:
+        flag = error.flagvalue
+        raise ConfigError(
+            f"{flag}: unknown flag; {given_flags.suggest(flag, list(values))}"
+        ) from None
     except Exception as error:  # A config file is a program: it raises anything.
-        path = pathlib.Path(_config_path(argv))
-        if path.name and not path.is_file():
-            raise ConfigError(f"--config: there is no file {path}") from None
         last_line = str(error).strip().splitlines()[-1:]
         reason = last_line[0] if last_line else type(error).__name__
         # Of what a config file raised, ml_collections passes on the printed trace.
         reason = reason.removeprefix(f"{ConfigError.__module__}.{ConfigError.__name__}: ")
-        raise ConfigError(reason.replace("Unknown command line flag", "unknown flag")) from None
+        raise ConfigError(reason) from None
     if rest:
         raise ConfigError(f"{rest[0]}: unknown argument; flags begin with --")
     for name, example in required.items():
         if values[name].value is None:
             raise ConfigError(f"--{name} is missing; for example --{name} {example}")
-
-
-def _check_field(path: str) -> None:
-    """Raises a ConfigError if no config has a field at `path`, such as "training.epochs"."""
-    from skdsam_jax.experiment.config import default_config
-
-    section: Any = default_config().to_dict()
-    where = "config"
-    for name in path.split("."):
-        if not isinstance(section, Mapping):
-            raise ConfigError(f"{where}: has no fields of its own, so no {name}")
-        where = f"{where}.{name}"
-        if name not in section:
-            raise ConfigError(f"{where}: unknown field; {known(name, section)}")
-        section = section[name]
-
-
-def _config_path(argv: Sequence[str]) -> str:
-    """The file that the last --config names, without the argument behind its colon."""
-    path = ""
-    for flag, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, _, value = flag.partition("=")
-        if name in ("--config", "-config"):
-            path = (value or following).partition(":")[0]
-    return path

@@ -25,6 +25,7 @@ from skdsam_jax.data.sources.prepared_folders import (
     split_sizes,
     whole_sizes,
 )
+from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError, known
 
 # TFDS's own 10 retries, each waiting twice as long, keep a machine without network for 200 s.
@@ -109,9 +110,7 @@ def prepare(
             )
         return folder
     if DATASETS[name].needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
-        raise ConfigError(
-            f"preparing {name} needs TensorFlow; run: pip install 'skdsam_jax[prepare]'"
-        )
+        raise ConfigError(f"preparing {name} needs TensorFlow; run: {install_command('prepare')}")
     made = [path for path in (root / name, root, *root.parents) if not path.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)

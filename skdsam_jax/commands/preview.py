@@ -1,6 +1,6 @@
 """Draws what a network sees of the training images.
 
-    python -m skdsam_jax preview --config configs/cifar100.py:recipe=lab --out grid.png
+    skdsam preview --config cifar100:recipe=lab --out grid.png
 
 Each row begins with an image as it is; behind it stands what training could make of it.
 """
@@ -28,15 +28,13 @@ from skdsam_jax.options import ConfigError
 from skdsam_jax.reads import Reads, once
 
 _USAGE = """\
-usage: python -m skdsam_jax preview --config FILE[:CELL] --out FILE.png [--images N]
-                                         [--versions N] [--config.FIELD=VALUE ...]
+usage: skdsam preview --config NAME[:CELL] --out FILE.png [--images N] [--versions N]
+                      [--config.FIELD=VALUE ...]
 
-  --config    the experiment, as for train.py
+  --config    the experiment, as for skdsam train
   --out       the picture to write
   --images    rows: how many images, of the run's first batch; 8 when not given
   --versions  how often each is distorted; 8 when not given
-
-fields, with the defaults that a config file may change:
 """
 
 # Of a tile's side on the picture, in pixels; images are enlarged by a whole number.
@@ -51,8 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     flags.DEFINE_string("out", None, "", flag_values=values)
     flags.DEFINE_integer("images", 8, "", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("versions", 8, "", lower_bound=1, flag_values=values)
-    if command_line.asks_for_help(argv):
-        command_line.print_help(_USAGE)
+    if command_line.print_help(argv, _USAGE):
         return 0
     return command_line.run(lambda: _preview(argv, values))
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from skdsam_jax.experiment.run_description import RunDescription, describe
+from skdsam_jax.methods import METHODS
 from skdsam_jax.options import ConfigError
 
 _INTRODUCTION = """\
@@ -51,6 +52,8 @@ def load_summaries(folder: pathlib.Path) -> list[dict[str, Any]]:
                 aggregated = summary.pop("aggregated_accuracy", None)
                 if aggregated is not None:
                     summary["other_accuracies"] = {"aggregated": aggregated}
+                if _has_no_attention(summary["method"]):
+                    summary["attention_weights"] = None
                 summaries.append(summary)
         except (ValueError, KeyError, TypeError):
             raise ConfigError(f"{path}: is no summary of a run") from None
@@ -102,6 +105,11 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _has_no_attention(method: str) -> bool:
+    """Of such methods earlier versions wrote weights too, always uniform."""
+    return method in METHODS and not hasattr(METHODS[method].Options, "energy")
 
 
 def _by_seed(runs: Runs, name: str) -> np.ndarray:

@@ -1,61 +1,36 @@
 """Trains every cell of a table.
 
-    python -m skdsam_jax sweep --table 4.15 --seeds 0,1,2 --workdir runs/table-4.15
-    python -m skdsam_jax sweep --table peers --backbone wrn16_2 --seeds 0 --workdir runs/peers
+    skdsam sweep --table 4.15 --seeds 0,1,2 --workdir runs/table-4.15
+    skdsam sweep --table peers --backbone wrn16_2 --seeds 0 --workdir runs/peers --devices 0,1
 
-Every cell is a run of `train.py` in a process of its own, in WORKDIR/CELL/seed-N. The same command
-goes on where it stopped: finished runs are skipped, unfinished ones resumed. A run that fails is
-reported and does not keep the others from running. `--config.FIELD=VALUE` goes to every run. Ctrl-C
-and SIGTERM stop the run in progress, which saves first.
+Every cell is a run of `skdsam train` in a process of its own, in WORKDIR/CELL/seed-N. The same
+command goes on where it stopped: finished runs are skipped, unfinished ones resumed. A run that
+fails is reported and does not keep the others from running. `--config.FIELD=VALUE` goes to every
+run. Ctrl-C and SIGTERM stop the runs in progress, which save first.
+
+Before the first run begins every cell is built and its data looked for. Runs are made one after
+another, or with --devices as many at a time as there are devices, each of which sees its own alone;
+what they say is then in WORKDIR/CELL/seed-N.log.
 
 Some methods read several images for each that a step is trained on. With --equal_images they take
 fewer epochs for it, in folders of their own, CELL-equal_images.
 """
 
 import argparse
-import json
 import pathlib
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from skdsam_jax.commands import given_flags
 from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
-from skdsam_jax.commands.sweep_plan import Run, plan
+from skdsam_jax.commands.sweep_plan import Run, check_data, plan
+from skdsam_jax.commands.sweep_runs import Lane, StoppedError, is_finished, run_all
 from skdsam_jax.experiment.peers_table import FAMILIES, peers_table
 from skdsam_jax.experiment.tables import Table
 from skdsam_jax.experiment.thesis_tables import TABLES
 from skdsam_jax.options import ConfigError, find
-from skdsam_jax.signals import StopRequest
 
 _PEERS = "peers"
-
-
-class StoppedError(Exception):
-    """The sweep was asked to stop, and no run of it is left running."""
-
-
-class _Relay(StopRequest):
-    """Runs commands one at a time, and passes SIGINT and SIGTERM on to them as SIGTERM.
-
-    A run takes long to save, so it is waited for however long it takes.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._process: subprocess.Popen | None = None
-
-    def run(self, command: Sequence[str]) -> int:
-        """The exit code of a command."""
-        with subprocess.Popen(command) as self._process:
-            if self.requested:  # Before there was a process to tell.
-                self._process.terminate()
-            return self._process.wait()
-
-    def note(self, number: int) -> None:
-        """Tells the command that runs."""
-        super().note(number)
-        if self._process is not None:
-            self._process.terminate()
 
 
 def find_table(name: str, family: str | None = None, backbone: str | None = None) -> Table:
@@ -79,64 +54,27 @@ def find_table(name: str, family: str | None = None, backbone: str | None = None
     return table
 
 
-def is_finished(folder: pathlib.Path) -> bool:
-    """Whether the run in `folder` has taken all its epochs."""
-    try:
-        return bool(json.loads((folder / "summary.json").read_text())["finished"])
-    except (OSError, ValueError, KeyError):
-        return False
-
-
-def run_all(runs: Iterable[Run], program: Sequence[str]) -> tuple[int, list[str]]:
-    """Runs what is not finished, one after another.
-
-    Args:
-      runs: in their order.
-      program: what their flags are given to.
-
-    Returns:
-      How many are finished now, and a line for each that failed.
-
-    Raises:
-      StoppedError: SIGINT or SIGTERM came, to this process or to the run that was in progress.
-    """
-    finished, failures = 0, []
-    with _Relay() as relay:
-        for run in runs:
-            if is_finished(run.folder):
-                print(f"{run.folder}: finished already", flush=True)
-                finished += 1
-                continue
-            if run.teacher is not None and not is_finished(run.teacher):
-                failures.append(f"{run.folder}: not begun, as its teacher {run.teacher} failed")
-                print(failures[-1], file=sys.stderr, flush=True)
-                continue
-            print(f"{run.folder}: {run.reads}: {' '.join(run.flags)}", flush=True)
-            code = relay.run([*program, *run.flags])
-            if relay.requested or code == EXIT_INTERRUPTED:
-                raise StoppedError
-            if code == 0:
-                finished += 1
-            else:
-                failures.append(f"{run.folder}: failed with code {code}")
-                print(failures[-1], file=sys.stderr, flush=True)
-    return finished, failures
-
-
 def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code: 0 if every run is finished."""
     options, overrides = _parser().parse_known_args(arguments)
     try:
         table = find_table(options.table, options.family, options.backbone)
-        _check(options.train, overrides)
+        program = _program(options.train)
+        _check(overrides)
         runs = plan(
             table.cells,
             _seeds(options.seeds),
             options.workdir,
             overrides,
             equal_images=options.equal_images,
+            only=options.cells.split(",") if options.cells else (),
         )
-        finished, failures = run_all(runs, [sys.executable, str(options.train)])
+        _check_teachers(runs)
+        check_data([run for run in runs if not is_finished(run.folder)])
+        lanes = _lanes(options.devices, options.device_variable)
+        if options.dry_run:
+            return _show(options.table, runs)
+        finished, failures = run_all(runs, program, lanes)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -149,9 +87,10 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m skdsam_jax sweep",
-        usage="%(prog)s --table NAME --workdir DIR [--seeds 0,1,2] [--equal_images] "
-        "[--family NAME] [--backbone NAME] [--config.FIELD=VALUE ...]",
+        prog="skdsam sweep",
+        usage="%(prog)s --table NAME --workdir DIR [--seeds 0,1,2] [--cells NAME,...] [--dry_run] "
+        "[--devices 0,1,...] [--equal_images] [--family NAME] [--backbone NAME] "
+        "[--config.FIELD=VALUE ...]",
         description=__doc__,
         epilog=_describe_tables(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -161,6 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     add("--table", metavar="NAME", required=True, help="see below")
     add("--workdir", metavar="DIR", required=True, type=pathlib.Path, help="the runs' folder")
     add("--seeds", default="0,1,2", help="separated by commas; 0,1,2 if not given")
+    add("--cells", help="only these, by names or patterns such as 'skdsam-*', with commas")
+    add("--dry_run", action="store_true", help="check everything, show the runs, begin none")
+    add(
+        "--devices",
+        help="as many runs at a time as are named, each on its own; 0,1 or, two GPUs to a run, "
+        "0+1,2+3",
+    )
+    add(
+        "--device_variable",
+        default="CUDA_VISIBLE_DEVICES",
+        metavar="NAME",
+        help="the environment variable that tells a run its device; CUDA_VISIBLE_DEVICES if not "
+        "given",
+    )
     add(
         "--equal_images",
         action="store_true",
@@ -168,7 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--family", help=f"of --table {_PEERS}: one of {', '.join(FAMILIES)}")
     add("--backbone", help=f"of --table {_PEERS}: resnet18 if not given")
-    add("--train", default="train.py", type=pathlib.Path, help=argparse.SUPPRESS)
+    add("--train", type=pathlib.Path, help=argparse.SUPPRESS)
     return parser
 
 
@@ -188,11 +141,47 @@ def _seeds(text: str) -> list[int]:
         raise ConfigError(f"--seeds: takes numbers separated by commas, not {text!r}") from None
 
 
-def _check(train: pathlib.Path, overrides: Sequence[str]) -> None:
+def _lanes(devices: str | None, variable: str) -> list[Lane]:
+    if devices is None:
+        return [Lane()]
+    names = devices.split(",")
+    if not all(names) or len(set(names)) < len(names):
+        raise ConfigError(f"--devices: takes different names separated by commas, not {devices!r}")
+    return [Lane({variable: name.replace("+", ",")}) for name in names]
+
+
+def _program(train: pathlib.Path | None) -> list[str]:
+    """What trains: this package, unless another program is to."""
+    if train is None:
+        return [sys.executable, "-m", "skdsam_jax", "train"]
+    if not train.is_file():
+        raise ConfigError(f"there is no {train} here")
+    return [sys.executable, str(train)]
+
+
+def _check(overrides: Sequence[str]) -> None:
     for flag in overrides:
         if not flag.startswith("--config."):
-            raise ConfigError(f"{flag}: unknown flag; runs take --config.FIELD=VALUE")
+            raise ConfigError(f"{flag}: unknown flag; {given_flags.suggest(flag)}")
         if flag.startswith("--config.seed="):
             raise ConfigError("--config.seed: every run has its own; use --seeds")
-    if not train.is_file():
-        raise ConfigError(f"there is no {train} here; run this where the project was cloned")
+
+
+def _check_teachers(runs: Sequence[Run]) -> None:
+    folders = {run.folder for run in runs}
+    for run in runs:
+        if run.teacher is not None and run.teacher not in folders and not is_finished(run.teacher):
+            raise ConfigError(
+                f"--cells: {run.folder.parent.name} learns from {run.teacher.parent.name}, which "
+                "is not finished; choose it too"
+            )
+
+
+def _show(table: str, runs: Sequence[Run]) -> int:
+    finished = 0
+    for run in runs:
+        state = "finished already" if is_finished(run.folder) else run.reads
+        finished += is_finished(run.folder)
+        print(f"{run.folder}: {state}: {' '.join(run.flags)}")
+    print(f"table {table}: {finished} of {len(runs)} runs are finished; nothing was begun")
+    return 0

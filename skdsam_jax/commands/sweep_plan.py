@@ -1,19 +1,22 @@
 """What a sweep runs, looked at as a whole before its first run begins.
 
-Every cell is built as `train.py` will build it, so that a mistake in it, or in a flag that goes to
-all runs, is known at once, and so is how many images it reads.
+Every cell is built as `skdsam train` will build it, so that a mistake in it, or in a flag that goes
+to all runs, is known at once, and so are its data and how many images it reads.
 """
 
 import dataclasses
+import fnmatch
 import pathlib
 from collections.abc import Sequence
 from typing import Any
 
 from skdsam_jax.commands import command_line
+from skdsam_jax.data import DataOptions
+from skdsam_jax.data.sources.catalogue import check_available
 from skdsam_jax.experiment.config import Experiment, from_config_dict
 from skdsam_jax.experiment.tables import Cell
 from skdsam_jax.methods import find_method
-from skdsam_jax.options import ConfigError
+from skdsam_jax.options import ConfigError, known
 
 Fields = tuple[tuple[str, Any], ...]
 
@@ -24,14 +27,18 @@ class Run:
 
     Attributes:
       folder: its workdir.
-      flags: what `train.py` is given.
+      flags: what `skdsam train` is given.
       reads: how many images it reads, in words.
+      passes: how many times it reads the training set.
+      data: the images.
       teacher: the workdir of the run that must be finished before it.
     """
 
     folder: pathlib.Path
     flags: tuple[str, ...]
     reads: str
+    passes: int
+    data: DataOptions
     teacher: pathlib.Path | None = None
 
 
@@ -42,6 +49,8 @@ class _Resolved:
     name: str
     settled: Fields
     reads: str
+    passes: int
+    data: DataOptions
 
 
 def plan(
@@ -51,6 +60,7 @@ def plan(
     overrides: Sequence[str] = (),
     *,
     equal_images: bool = False,
+    only: Sequence[str] = (),
 ) -> list[Run]:
     """The runs of a table, all cells with the first seed before the second.
 
@@ -62,12 +72,41 @@ def plan(
       equal_images: a run reads about as many images as one that reads each image of the training
         set once an epoch: its epochs are divided by the images that it reads for each anchor,
         rounded to whole ones. Its folder is then WORKDIR/CELL-equal_images/seed-N.
+      only: names of cells, or patterns such as "skdsam-*"; none: all cells.
 
     Raises:
-      ConfigError: a cell that cannot run; the message names it.
+      ConfigError: a cell that cannot run, which the message names; or none is called so.
     """
     resolved = {cell.name: _resolve(cell, overrides, equal_images) for cell in cells}
-    return [_run(cell, resolved, seed, workdir, overrides) for seed in seeds for cell in cells]
+    chosen = _choose(cells, only)
+    return [_run(cell, resolved, seed, workdir, overrides) for seed in seeds for cell in chosen]
+
+
+def check_data(runs: Sequence[Run]) -> None:
+    """Looks for the images of all runs before the first begins; decodes none.
+
+    Raises:
+      ConfigError: some are missing; the message has every reason once, with the first run it is of.
+    """
+    reasons: dict[str, pathlib.Path] = {}
+    for data in dict.fromkeys(run.data for run in runs):
+        try:
+            check_available(data)
+        except ConfigError as error:
+            first = next(run.folder for run in runs if run.data == data)
+            reasons.setdefault(str(error), first)
+    if reasons:
+        raise ConfigError("; ".join(f"{folder}: {reason}" for reason, folder in reasons.items()))
+
+
+def _choose(cells: Sequence[Cell], only: Sequence[str]) -> Sequence[Cell]:
+    names = [cell.name for cell in cells]
+    for pattern in only:
+        if not fnmatch.filter(names, pattern):
+            raise ConfigError(f"--cells: no cell is called {pattern!r}; {known(pattern, names)}")
+    if not only:
+        return cells
+    return [cell for cell in cells if any(fnmatch.fnmatch(cell.name, name) for name in only)]
 
 
 def _run(
@@ -92,7 +131,7 @@ def _run(
         *overrides,
         *_flags(own.settled),  # Last, as the last flag of a field holds.
     )
-    return Run(folder, flags, own.reads, teacher)
+    return Run(folder, flags, own.reads, own.passes, own.data, teacher)
 
 
 def _resolve(cell: Cell, overrides: Sequence[str], equal_images: bool) -> _Resolved:
@@ -113,11 +152,11 @@ def _resolve(cell: Cell, overrides: Sequence[str], equal_images: bool) -> _Resol
         f"{images * batch} images a step ({images} x {batch}), "
         f"the training set {images * epochs} times in {epochs} epochs"
     )
-    return _Resolved(name, tuple(settled.items()), reads)
+    return _Resolved(name, tuple(settled.items()), reads, images * epochs, experiment.data)
 
 
 def _experiment(flags: Sequence[str]) -> Experiment:
-    """What `train.py` makes of these flags.
+    """What `skdsam train` makes of these flags.
 
     Raises:
       ConfigError: there is no such experiment.

@@ -1,7 +1,7 @@
-"""Trains a classifier: what `train.py` and `python -m skdsam_jax train` do."""
+"""Trains a classifier: what `train.py` and `skdsam train` do."""
 
+import pathlib
 from collections.abc import Sequence
-from typing import Any
 
 from absl import flags
 
@@ -9,21 +9,19 @@ from skdsam_jax.commands import command_line
 from skdsam_jax.options import ConfigError
 
 _USAGE = """\
-usage: train.py --config FILE[:CELL] --workdir DIR [--stop_after_epochs N]
-                [--config.FIELD=VALUE ...]
+usage: skdsam train --config NAME[:CELL] --workdir DIR [--stop_after_epochs N]
+                    [--config.FIELD=VALUE ...]
 
-  --config             the experiment, a file of configs/; behind a colon, separated by commas,
-                       backbone=, method=, recipe= (thesis or lab), augment= (cutout, mixup,
-                       cutmix, cutout+mixup or cutout+cutmix)
-  --workdir            the run's folder; a run found there goes on
+  --config             the experiment: a config file, by path or by one of the names below; behind
+                       a colon, separated by commas, method=, backbone=, recipe=, augment=
+  --workdir            the run's folder; a run found there goes on. It fills with checkpoints,
+                       metrics.jsonl, summary.json and events: tensorboard --logdir DIR
   --stop_after_epochs  end early, when this many epochs of the run are finished
 
   --distributed        one of several processes, found out by JAX: SLURM, TPU pods and others
   --coordinator_address, --num_processes, --process_id
                        the same where JAX cannot know: host:port of the first process, how
                        many there are, and which this is
-
-fields, with the defaults that a config file may change:
 """
 
 
@@ -44,15 +42,15 @@ def main(arguments: Sequence[str]) -> int:
     flags.DEFINE_string("coordinator_address", None, "", flag_values=values)
     flags.DEFINE_integer("num_processes", None, "", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("process_id", None, "", lower_bound=0, flag_values=values)
-    if command_line.asks_for_help(argv):
-        command_line.print_help(_USAGE)
+    if command_line.print_help(argv, _USAGE):
         return 0
     return command_line.run(lambda: _train(argv, values))
 
 
 def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
     from skdsam_jax.experiment.config import from_config_dict
-    from skdsam_jax.training import train
+    from skdsam_jax.training import Interruption, train
+    from skdsam_jax.training.messages import describe_result
     from skdsam_jax.training.processes import is_first_process
 
     command_line.parse(argv, values, {"config": "configs/digits.py", "workdir": "runs/digits"})
@@ -61,9 +59,10 @@ def _train(argv: Sequence[str], values: flags.FlagValues) -> None:
         from_config_dict(values["config"].value),
         values["workdir"].value,
         stop_after_epochs=values["stop_after_epochs"].value,
+        interruption=Interruption(end_process=True),
     )
     if is_first_process():
-        print(_describe(summary))
+        print(describe_result(summary, pathlib.Path(values["workdir"].value)))
 
 
 def _join_processes(values: flags.FlagValues) -> None:
@@ -88,16 +87,3 @@ def _join_processes(values: flags.FlagValues) -> None:
             f"not {explicit['process_id']}"
         )
     jax.distributed.initialize(**explicit)
-
-
-def _describe(summary: dict[str, Any]) -> str:
-    accuracy = summary["test_accuracy"]
-    if accuracy is None:
-        return f"{summary['epochs']} epochs, not evaluated yet"
-    exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
-    others = "".join(f", {name} {value:.4f}" for name, value in summary["other_accuracies"].items())
-    return (
-        f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
-        f"ensemble {summary['ensemble_accuracy']:.4f}{others}; best epoch by looking at the "
-        f"test set (an oracle) {summary['best_test_accuracy']:.4f}"
-    )

@@ -47,6 +47,9 @@ class DataOptions:
         above=0.0,
         below=1.0,
     )
+    skip_unreadable: bool = option(
+        False, "of name=folder: leave out files that are no pictures, instead of refusing them"
+    )
     validation_fraction: float = option(
         0.0,
         "part of the training split, equal in every class, that is held out for validation",

@@ -38,8 +38,8 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
     Returns:
       `count`; `correct`, `correct_top5`, `nll` [C+1]; `bin_confidence`, `bin_correct` [C+1, bins];
       the same [1] of each other prediction as `others/NAME/...`; and, for more than one exit, `kl`
-      [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C || sum_i a_i q^i), and those of
-      `attention_sums`.
+      [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C || sum_i a_i q^i), and, of a method with
+      attention, those of `attention_sums`.
     """
     logits = jnp.stack(outputs.logits)
     logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
@@ -62,7 +62,8 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
         students = log_probabilities[: exits - 1]
         sums["kl"] = jnp.sum(mask * _divergence(teacher[None], students), axis=-1)
         sums["mixture_kl"] = jnp.sum(mask * _divergence(teacher, mixture))
-        sums |= attention_sums(weights, mask)
+        if outputs.attention is not None:
+            sums |= attention_sums(weights, mask)
     for other, predicted in outputs.others.items():
         other_sums = _prediction_sums(
             jax.nn.log_softmax(predicted.astype(logits.dtype))[None], labels, mask
@@ -140,8 +141,8 @@ def summarize_exits(sums: Mapping[str, Any]) -> dict[str, Any]:
       `top5_accuracy`, `nll` and `calibration_error` = sum_b n_b/n |accuracy_b - confidence_b| over
       15 equal bins of confidence; the names of `others`, and for each `NAME_accuracy` and the same
       three, such as `aggregated_accuracy` where a method looks at several views of an image; `kl`
-      [C-1], `mixture_kl`, `attention_weights` [C-1] and `attention_entropy`, None for a single
-      exit; and the `examples` they were measured on.
+      [C-1] and `mixture_kl`, None for a single exit; `attention_weights` [C-1] and
+      `attention_entropy`, None without attention; and the `examples` they were measured on.
     """
     sums = {name: np.asarray(value, np.float64) for name, value in sums.items()}
     count = sums["count"]

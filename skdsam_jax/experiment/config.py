@@ -25,7 +25,7 @@ from skdsam_jax.methods import METHODS, MethodOptions, find_method
 from skdsam_jax.models import ModelOptions
 from skdsam_jax.options import ConfigError, build, check_value, find, known
 
-_SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, type] = {
     "model": ModelOptions,
     "data": DataOptions,
     "training": TrainingOptions,
@@ -58,7 +58,7 @@ def default_config() -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict({"seed": 0, "method": {"name": "skdsam"}})
     for name, kind in _method_fields().items():
         config.method[name] = ml_collections.config_dict.placeholder(kind)
-    for section, cls in _SECTIONS.items():
+    for section, cls in SECTIONS.items():
         config[section] = ml_collections.ConfigDict()
         for name, kind in _kinds(cls).items():
             default = cls.__dataclass_fields__[name].default
@@ -83,13 +83,13 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
     """
     values = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else dict(config)
     for name in values:
-        if name not in ("seed", "method", *_SECTIONS):
-            known_names = ("seed", "method", *_SECTIONS)
+        if name not in ("seed", "method", *SECTIONS):
+            known_names = ("seed", "method", *SECTIONS)
             raise ConfigError(f"config.{name}: unknown field; {known(name, known_names)}")
-    for name in ("method", *_SECTIONS):
+    for name in ("method", *SECTIONS):
         if not isinstance(values.setdefault(name, {}), Mapping):
             raise ConfigError(f"config.{name}: takes fields of its own, not {values[name]!r}")
-    sections = {name: build(cls, values[name], f"config.{name}") for name, cls in _SECTIONS.items()}
+    sections = {name: build(cls, values[name], f"config.{name}") for name, cls in SECTIONS.items()}
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
     find(DATASETS, sections["data"].name, "config.data.name")
     experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
@@ -128,23 +128,6 @@ def decisive_fields(values: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in fields
         if name not in _FREE_FIELDS and not name.startswith(_FREE_SECTIONS)
     }
-
-
-def describe_fields() -> Iterable[str]:
-    """A line for every field: its name, its default and what it means."""
-    yield "  --config.seed=0  decides every random number of a run"
-    yield f"  --config.method.name=skdsam  one of {', '.join(METHODS)}"
-    sections = {f"method (of {name})": method.Options for name, method in METHODS.items()}
-    for section, cls in (sections | _SECTIONS).items():
-        fields = [field for field in dataclasses.fields(cls) if field.name != "name"]
-        if section in _SECTIONS:
-            fields = list(dataclasses.fields(cls))
-        for field in fields:
-            prefix, _, suffix = section.partition(" ")
-            yield (
-                f"  --config.{prefix}.{field.name}={field.default}  {field.metadata['help']}"
-                + (f" {suffix}" if suffix else "")
-            )
 
 
 def _method_fields() -> dict[str, type]:

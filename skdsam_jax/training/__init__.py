@@ -1,7 +1,8 @@
 """State, step, checkpoints, metrics, and the loop that uses them all."""
 
 from skdsam_jax.training.checkpoint import CheckpointError
-from skdsam_jax.training.interruption import InterruptedRunError
-from skdsam_jax.training.loop import NonFiniteError, train
+from skdsam_jax.training.interruption import InterruptedRunError, Interruption
+from skdsam_jax.training.loop import train
+from skdsam_jax.training.run import NonFiniteError
 
-__all__ = ["CheckpointError", "InterruptedRunError", "NonFiniteError", "train"]
+__all__ = ["CheckpointError", "InterruptedRunError", "Interruption", "NonFiniteError", "train"]

@@ -1,7 +1,9 @@
 """What a person sees of a run: a bar on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 from tqdm import tqdm
@@ -11,7 +13,8 @@ class Progress:
     """Shows how far a run is; nothing it does changes the run.
 
     On a terminal one bar per epoch shows loss, accuracy, images per second and the time the whole
-    run still needs. Elsewhere a line is written at most every `seconds`.
+    run still needs, and another how far an evaluation is. Elsewhere a line is written at most every
+    `seconds`.
     """
 
     def __init__(
@@ -36,16 +39,7 @@ class Progress:
     def start_epoch(self, epoch: int, epochs: int, steps: int, done: int) -> None:
         """An epoch of `steps` steps begins, `done` of them behind it."""
         self._label = f"epoch {epoch + 1}/{epochs}"
-        if self._enabled and self._file.isatty():
-            self._bar = tqdm(
-                total=steps,
-                initial=done,
-                desc=self._label,
-                file=self._file,
-                leave=False,
-                dynamic_ncols=True,
-                bar_format="{desc} {percentage:3.0f}%|{bar}| {n}/{total}{postfix}",
-            )
+        self._bar = self._open_bar(self._label, steps, done)
 
     def update(
         self, step: int, steps: int, seconds: float | None, loss: float, accuracy: float
@@ -69,6 +63,31 @@ class Progress:
             self._bar.close()
             self._bar = None
 
+    @contextlib.contextmanager
+    def evaluation(self, name: str) -> Iterator[Callable[[int, int], None]]:
+        """Shows how far the evaluation of a set is.
+
+        Args:
+          name: of the set.
+
+        Yields:
+          What is called with how many batches are done, of how many.
+        """
+        label = f"evaluating {name}"
+
+        def advance(done: int, batches: int) -> None:
+            if self._bar is None:
+                self._bar = self._open_bar(label, batches, 0)
+            if self._bar is not None:
+                self._bar.update(done - self._bar.n)
+            elif time.monotonic() - self._spoken > self._seconds:
+                self.say(f"{label} {done}/{batches} batches")
+
+        try:
+            yield advance
+        finally:
+            self.finish_epoch()
+
     def say(self, line: str) -> None:
         """Writes one line, above the bar if there is one."""
         self._spoken = time.monotonic()
@@ -78,6 +97,20 @@ class Progress:
             self._bar.write(line, file=self._file)
         else:
             print(line, file=self._file, flush=True)
+
+    def _open_bar(self, label: str, total: int, done: int) -> tqdm | None:
+        """A bar on a terminal, None elsewhere."""
+        if not self._enabled or not self._file.isatty():
+            return None
+        return tqdm(
+            total=total,
+            initial=done,
+            desc=label,
+            file=self._file,
+            leave=False,
+            dynamic_ncols=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n}/{total}{postfix}",
+        )
 
     def _describe(self, step: int, loss: float, accuracy: float) -> str:
         text = f"loss {loss:.3f}, accuracy {accuracy:.3f}"

@@ -1,7 +1,7 @@
 """An experiment compiled for some devices: what the loop calls."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -26,6 +26,9 @@ from skdsam_jax.training.step import EpochSums, empty_sums
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
 _STEPS_PER_DISPATCH = 100
+
+# Batches of an evaluation that are handed to the device before the first is waited for.
+_EVALUATED_AHEAD = 2
 
 
 class Trainer:
@@ -153,16 +156,32 @@ class Trainer:
         """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""
         return self._dispatch.lower(*self.abstract, self.abstract_inputs, count=count)
 
-    def evaluate(self, state: TrainState, name: str) -> dict[str, Any]:
-        """The measures of `metrics.summarize_exits` over the whole of the set called `name`."""
+    def evaluate(
+        self,
+        state: TrainState,
+        name: str,
+        advance: Callable[[int, int], None] = lambda done, batches: None,
+    ) -> dict[str, Any]:
+        """The measures of `metrics.summarize_exits` over the whole of a set.
+
+        Args:
+          state: of the run.
+          name: of the set, one of `evaluated`.
+          advance: called with how many batches are done, of how many.
+        """
         examples = len(getattr(self.dataset, name))
         orders = evaluation_order(examples, self.experiment.evaluation.batch_size)
         rows, masks = jax.device_put(orders, self._by_batch)
         data = self._evaluations[name].batches(epoch=0)
-        batches = [
-            self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
-            for batch in range(len(rows))
-        ]
+        batches = []
+        for batch in range(len(rows)):
+            batches.append(
+                self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
+            )
+            # The device is never left without work, nor given all of it.
+            if batch >= _EVALUATED_AHEAD:
+                jax.block_until_ready(batches[batch - _EVALUATED_AHEAD])
+                advance(batch - _EVALUATED_AHEAD + 1, len(rows))
         return summarize_exits(jax.tree.map(_total, *jax.device_get(batches)))
 
     def parameter_norm(self, state: TrainState) -> float:

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import pathlib
 import tempfile
@@ -12,6 +13,16 @@ from skdsam_jax.experiment.config import Experiment, differences, from_config_di
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained.record import NetworkRecord, read_record
 from skdsam_jax.training.processes import any_process, is_first_process, wait_for_all
+
+_log = logging.getLogger(__name__)
+
+# What a run may leave before its config.json.
+_OWN = ("lock",)
+
+_OTHER_EPOCHS = (
+    "the learning rate falls at shares of all epochs, so a run of more epochs begins anew, in "
+    "another workdir"
+)
 
 
 class Workdir:
@@ -57,8 +68,10 @@ class Workdir:
         before = to_dict(from_config_dict(values))
         changed = differences(before, to_dict(experiment))
         if changed:
+            epochs = any(change.startswith("config.training.epochs:") for change in changed)
             raise ConfigError(
-                f"workdir {self.path} holds a run of another config: {'; '.join(changed)}"
+                f"workdir {self.path} holds a run of another config: {'; '.join(changed)}; "
+                + (_OTHER_EPOCHS if epochs else "take another workdir")
             )
 
     def open(self, experiment: Experiment) -> "Workdir":
@@ -92,7 +105,19 @@ class Workdir:
             self.close()
             raise ConfigError(f"workdir {self.path}: another process trains here") from None
         self.check(experiment)
+        if foreign := self._foreign():
+            _log.warning(
+                "workdir %s: holds other files too (%s), which stay as they are",
+                self.path,
+                ", ".join(foreign[:3]) + (f" and {len(foreign) - 3} more" if foreign[3:] else ""),
+            )
         self.write_json("config.json", to_dict(experiment))
+
+    def _foreign(self) -> list[str]:
+        """What is in a folder where no run has begun, and is none of a run's."""
+        if (self.path / "config.json").exists():
+            return []
+        return sorted(path.name for path in self.path.iterdir() if path.name not in _OWN)
 
     def check_record(self, record: NetworkRecord) -> None:
         """Raises a ConfigError if the run in the folder was trained on other classes or images."""

@@ -11,6 +11,8 @@ from skdsam_jax.options import ConfigError
 
 CLASSES = ("bee", "cow", "zebra")
 
+ADVICE = "; take it out, or leave it out with config.data.skip_unreadable=True"
+
 
 def _fill(folder, first, count, size=(20, 20), file_format="jpeg"):
     folder.mkdir(parents=True)
@@ -94,6 +96,7 @@ def test_every_kind_of_image(split_tree):
         "grey_alpha.PNG": fabricated.picture(6, "LA", file_format="png"),
         "photo.webp": fabricated.picture(7, file_format="webp"),
         "wide.webp": fabricated.picture(8, "RGBA", (300, 9), "webp"),
+        "paint.bmp": fabricated.picture(9, file_format="bmp"),
     }
     for name, contents in kinds.items():
         (folder / name).write_bytes(contents)
@@ -101,8 +104,9 @@ def test_every_kind_of_image(split_tree):
     assert len(_load(split_tree, "streaming").train) == 8 + len(kinds)
 
 
-def test_hidden_files_are_not_looked_at(split_tree):
-    (split_tree / "train" / "bee" / ".DS_Store").write_text("no image")
+@pytest.mark.parametrize("name", [".DS_Store", "Thumbs.db", "desktop.ini", "THUMBS.DB"])
+def test_what_file_managers_leave_behind_is_not_looked_at(split_tree, name):
+    (split_tree / "train" / "bee" / name).write_text("no image")
     (split_tree / "train" / ".cache").mkdir()
     (split_tree / "README.txt").write_text("beside the classes")
     assert len(_load(split_tree).train) == 12
@@ -155,6 +159,7 @@ def test_a_file_that_changes_is_looked_at_again(split_tree, pipeline):
     path = split_tree / "train" / "bee" / "0.jpeg"
     path.write_bytes(path.read_bytes()[:-100])
     assert _complaint(split_tree, pipeline).startswith(f"{path}: cannot be decoded (image file is")
+    assert len(_load(split_tree, pipeline, skip_unreadable=True).train) == 11
 
 
 @pytest.mark.parametrize("pipeline", ["resident", "streaming"])
@@ -170,15 +175,72 @@ def test_a_file_that_changes_is_looked_at_again(split_tree, pipeline):
 def test_what_cannot_be_used_is_named(split_tree, cache, pipeline, contents, reason, split):
     path = split_tree / split / "cow" / "new.jpg"
     path.write_bytes(contents)
-    assert _complaint(split_tree, pipeline) == f"{path}: {reason}"
+    assert _complaint(split_tree, pipeline) == f"{path}: {reason}{ADVICE}"
     # Of a split that cannot be used nothing is kept; what is kept of the other is whole.
-    assert len(list(cache.glob("*"))) == ("train", "test").index(split)
+    assert len(list(cache.glob("*"))) == 1
+
+
+def _spoil(split_tree):
+    """Four files that are no pictures, in both splits."""
+    paths = [
+        split_tree / split / name / "new.jpg" for split in ("test", "train") for name in CLASSES[:2]
+    ]
+    for path in paths:
+        path.write_bytes(b"no image")
+    return paths
+
+
+@pytest.mark.parametrize("pipeline", ["resident", "streaming"])
+def test_all_that_cannot_be_used_is_named_at_once(split_tree, cache, pipeline):
+    spoilt = _spoil(split_tree)
+    listed = cache.parent / "unusable" / "animals.txt"
+    first, second, third, last = sorted(spoilt, key=lambda path: "test" in path.parts)
+    reason = "is no picture that can be read"
+    assert _complaint(split_tree, pipeline) == (
+        f"config.data.data_dir: 4 things are wrong: {first}: {reason}; {second}: {reason}; "
+        f"{third}: {reason}; and 1 more, all listed in {listed}"
+        "; take them out, or leave them out with config.data.skip_unreadable=True"
+    )
+    assert listed.read_text().splitlines()[-1] == f"{last}: {reason}"
+    assert len(listed.read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize("pipeline", ["resident", "streaming"])
+def test_what_cannot_be_used_can_be_left_out(split_tree, pipeline, caplog):
+    expected = _load(split_tree, pipeline)
+    _spoil(split_tree)
+    (split_tree / "train" / "cow" / "labels.csv").touch()
+    for _ in range(2):  # The second time from the cache.
+        caplog.clear()
+        dataset = _load(split_tree, pipeline, skip_unreadable=True)
+        for split in ("train", "test"):
+            found, before = getattr(dataset, split), getattr(expected, split)
+            np.testing.assert_array_equal(found.labels, before.labels)
+            if pipeline == "resident":
+                np.testing.assert_array_equal(found.images, before.images)
+        other, unreadable = caplog.messages
+        path = split_tree / "train" / "cow" / "labels.csv"
+        assert other.startswith(f"{split_tree}: 1 file is left out: {path}: is no .bmp")
+        assert unreadable.startswith(f"{split_tree}: 4 files are left out: ")
+
+
+def test_a_class_of_which_nothing_is_left_is_refused(split_tree):
+    for path in (split_tree / "test" / "cow").iterdir():
+        path.write_bytes(b"")
+    assert _complaint(split_tree, skip_unreadable=True) == (
+        "config.data.skip_unreadable: leaves no image of class cow for testing"
+    )
+    for path in (split_tree / "test" / "cow").iterdir():
+        path.rename(path.with_suffix(".txt"))
+    assert _complaint(split_tree, skip_unreadable=True) == (
+        f"{split_tree / 'test' / 'cow'}: has no images"
+    )
 
 
 def test_other_files_among_the_images(split_tree):
     path = split_tree / "train" / "cow" / "labels.csv"
     path.touch()
-    assert _complaint(split_tree) == (f"{path}: is no .jpg, .jpeg, .png, .webp file; take it out")
+    assert _complaint(split_tree) == f"{path}: is no .bmp, .jpg, .jpeg, .png, .webp file{ADVICE}"
     path.unlink()
     (split_tree / "train" / "cow" / "nested.jpg").mkdir()
     assert _complaint(split_tree).startswith(f"{split_tree / 'train' / 'cow' / 'nested.jpg'}: ")
@@ -200,7 +262,36 @@ def test_a_class_without_images(split_tree):
 
 def test_no_test_folder(split_tree):
     shutil.rmtree(split_tree / "test")
-    assert _complaint(split_tree) == f"config.data.data_dir: no such folder: {split_tree / 'test'}"
+    assert _complaint(split_tree) == (
+        f"config.data.data_dir: no such folder: {split_tree / 'test'}, nor val, valid or validation"
+    )
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_what_is_tested_on_may_be_called_otherwise(split_tree, name):
+    expected = _load(split_tree).test
+    (split_tree / "test").rename(split_tree / name)
+    dataset = _load(split_tree)
+    np.testing.assert_array_equal(dataset.test.images, expected.images)
+    assert dataset.validation is None
+
+
+def test_the_test_folder_counts_where_both_are_there(split_tree):
+    shutil.copytree(split_tree / "train", split_tree / "val")
+    assert len(_load(split_tree).test) == 6
+
+
+def test_every_folder_that_is_wrong_is_named(split_tree):
+    shutil.rmtree(split_tree / "test" / "cow")
+    shutil.rmtree(split_tree / "train" / "bee")
+    shutil.rmtree(split_tree / "test" / "zebra")
+    (split_tree / "test" / "zebra").mkdir()
+    assert _complaint(split_tree) == (
+        f"config.data.data_dir: 3 things are wrong: "
+        f"{split_tree / 'test' / 'cow'}: no such folder, but cow is in train; "
+        f"{split_tree / 'train' / 'bee'}: no such folder, but bee is in test; "
+        f"{split_tree / 'test' / 'zebra'}: has no images"
+    )
 
 
 def test_a_single_class(one_tree):

@@ -9,6 +9,7 @@ import tiny_cifar
 
 from skdsam_jax.commands import prepare
 from skdsam_jax.data import DataOptions, load_dataset
+from skdsam_jax.installation import install_command
 
 # Stands in for TensorFlow and the download: the rest of the process is what a user gets.
 SITECUSTOMIZE = """
@@ -120,9 +121,7 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 )
 def test_without_tensorflow_it_says_what_to_install(tmp_path):
     complaint = _complaint("cifar10", "--data_dir", tmp_path / "data")
-    assert complaint == (
-        "preparing cifar10 needs TensorFlow; run: pip install 'skdsam_jax[prepare]'"
-    )
+    assert complaint == (f"preparing cifar10 needs TensorFlow; run: {install_command('prepare')}")
     assert not (tmp_path / "data").exists()
 
 
@@ -148,34 +147,3 @@ def test_of_two_that_finish_together_one_wins(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds, "builder", builder)
     assert prepare.prepare("cifar10", tmp_path) == tmp_path / "cifar10" / "3.0.2"
     assert not [file for file in os.listdir(tmp_path) if file.startswith(".")]
-
-
-@pytest.mark.usefixtures("with_tensorflow")
-def test_training_prepares_what_is_missing(tmp_path):
-    result = _load_in_another_process(tmp_path)
-    assert (result.returncode, result.stdout) == (0, "40 False\n")
-    assert result.stderr == (
-        f"cifar10 is not prepared; downloading and preparing it in {tmp_path}\n"
-    )
-
-
-@pytest.mark.usefixtures("with_tensorflow")
-def test_training_says_in_one_line_why_it_could_not(tmp_path, monkeypatch):
-    monkeypatch.setenv("BROKEN", "1")
-    before = os.listdir(tmp_path)
-    result = _load_in_another_process(tmp_path)
-    assert result.stderr.splitlines()[-1] == (
-        "skdsam_jax.options.ConfigError: config.data.name: "
-        f"preparing cifar10 in {tmp_path} failed: OSError: the archive is cut short"
-    )
-    assert os.listdir(tmp_path) == before
-
-
-def _load_in_another_process(data_dir):
-    code = (
-        "import sys\n"
-        "from skdsam_jax.data import DataOptions, load_dataset\n"
-        "dataset = load_dataset(DataOptions(name='cifar10', data_dir=sys.argv[1]), 0)\n"
-        "print(len(dataset.train), 'tensorflow' in sys.modules)\n"
-    )
-    return subprocess.run([sys.executable, "-c", code, data_dir], capture_output=True, text=True)

@@ -10,6 +10,8 @@ import pytest
 import tiny_cifar
 
 from skdsam_jax.data import DataOptions, load_dataset
+from skdsam_jax.data.sources.catalogue import check_available
+from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError
 
 CIFAR10_MEAN, CIFAR100_MEAN = (0.4914, 0.4822, 0.4465), (0.5071, 0.4865, 0.4409)
@@ -56,6 +58,12 @@ def test_the_second_time_is_the_same(data_dir):
 def test_the_folder_can_come_from_the_environment(data_dir, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(data_dir))
     assert load_dataset(DataOptions(name="cifar10"), 0).name == "cifar10"
+
+
+def test_what_can_be_loaded_is_available(data_dir, cache):
+    check_available(DataOptions(name="cifar10", data_dir=str(data_dir)))
+    check_available(DataOptions())
+    assert not cache.exists()
 
 
 def test_images_can_be_resized(data_dir):
@@ -111,18 +119,22 @@ def test_a_file_is_no_folder(tmp_path):
     assert complaint == f"config.data.data_dir: no such folder: {tmp_path / 'file'}"
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is not None,
-    reason="TensorFlow is there, so the set would be downloaded",
-)
-def test_not_prepared_and_no_tensorflow_names_both_commands(tmp_path):
+@pytest.mark.parametrize("tensorflow", [True, False])
+def test_what_is_not_prepared_is_not_downloaded(tmp_path, monkeypatch, tensorflow):
+    found = importlib.util.find_spec("json") if tensorflow else None
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: found)
     root = tmp_path / "my data"
     root.mkdir()
-    assert _complaint(root) == (
-        f"config.data.name: cifar10 is not prepared in {root}; run: "
-        "pip install 'skdsam_jax[prepare]' && "
+    install = "" if tensorflow else f"{install_command('prepare')} && "
+    expected = (
+        f"config.data.name: cifar10 is not prepared in {root}; run: {install}"
         f"python -m skdsam_jax prepare cifar10 --data_dir '{root}'"
     )
+    assert _complaint(root) == expected
+    with pytest.raises(ConfigError) as error:
+        check_available(DataOptions(name="cifar10", data_dir=str(root)))
+    assert str(error.value) == expected
+    assert list(root.iterdir()) == []
 
 
 def test_another_file_format(data_dir):

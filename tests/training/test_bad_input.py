@@ -35,7 +35,7 @@ BAD = {
         "config.method.teacher: workdir /nowhere: no such folder",
     ),
     "unknown field": (["--config.training.epoch=3"], "config.training.epoch"),
-    "unknown flag": (["--epochs=3"], "unknown flag 'epochs'"),
+    "unknown flag": (["--epochs=3"], "--epochs=3: unknown flag; did you mean --config.tr"),
     "no flag": (["epochs=3"], "epochs=3: unknown argument"),
     "wrong type": (["--config.training.epochs=many"], "config.training.epochs"),
     "missing config": (["--config=configs/nothing.py"], "there is no file configs/nothing.py"),

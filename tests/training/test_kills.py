@@ -96,6 +96,8 @@ def test_numbers_that_stop_being_finite_stop_the_run(run):
     saved = sorted(int(path.name) for path in (run.workdir / "checkpoints").glob("[0-9]*"))
     assert saved
     assert saved[-1] <= first_bad
+    assert f"its last good checkpoint is {run.workdir / 'checkpoints' / str(saved[-1])}." in errors
+    assert "try a config.training.learning_rate below 1e+30; config.training.on_n" in errors
     assert not (run.workdir / "summary.json").exists()
 
 

@@ -121,6 +121,19 @@ def test_one_exit_is_its_own_ensemble_and_attends_to_nothing():
         assert measures[name] is None
 
 
+def test_exits_that_nothing_weighs_have_an_ensemble_and_no_attention():
+    logits, weights, labels = _outputs(3, 20)
+    uniform = np.full_like(weights, 1 / len(weights))
+    expected = summarize_exits(jax.device_get(_measure(logits, uniform, labels)))
+    measures = summarize_exits(jax.device_get(_measure(logits, None, labels)))
+    for name in ("attention_weights", "attention_entropy"):
+        assert expected.pop(name) is not None
+        assert measures.pop(name) is None
+    assert measures.pop("others") == expected.pop("others") == []
+    for name, value in expected.items():
+        np.testing.assert_allclose(measures[name], value, rtol=1e-6)
+
+
 def test_constant_logits_are_not_counted_as_correct():
     labels = np.arange(CLASSES, dtype=np.int32)
     measures = summarize_exits(_measure(np.zeros((2, CLASSES, CLASSES)), None, labels))

@@ -27,6 +27,33 @@ def test_speed_and_what_is_left_are_those_of_the_steps():
     assert file.getvalue().endswith("accuracy 1.000, 32 images/s, 0:01:00 left\n")
 
 
+@pytest.mark.parametrize(("seconds", "lines"), [(-1.0, 2), (math.inf, 0)])
+def test_an_evaluation_says_how_far_it_is_when_that_is_due(seconds, lines):
+    file = io.StringIO()
+    progress = Progress(8, 16, file=file, seconds=seconds)
+    with progress.evaluation("test") as advance:
+        advance(1, 3)
+        advance(2, 3)
+    expected = ["evaluating test 1/3 batches\n", "evaluating test 2/3 batches\n"]
+    assert file.getvalue() == "".join(expected[:lines])
+
+
+class _Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_an_evaluation_is_a_bar_on_a_terminal():
+    file = _Terminal()
+    progress = Progress(8, 16, file=file, seconds=-1.0)
+    with progress.evaluation("validation") as advance:
+        advance(1, 3)
+        assert "evaluating validation" in file.getvalue()
+        progress.say("a line")
+    assert "a line\n" in file.getvalue()
+    assert file.getvalue().endswith("\r")
+
+
 def test_nothing_is_written_when_it_is_not_wanted():
     file = io.StringIO()
     progress = Progress(8, 16, file=file, seconds=-1.0, enabled=False)

@@ -48,7 +48,7 @@ def _run(workdir, pytestconfig, fields, before="", times=1):
 def test_python_and_command_give_the_same_numbers(undisturbed, tmp_path, pytestconfig):
     # As in `runs.SMALL`.
     fields = {
-        "model.name": "wrn16_2",
+        "model.name": "wrn10_1",
         "model.width": 4,
         "data.train_examples": 64,
         "training.batch_size": 16,

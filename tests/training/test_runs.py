@@ -60,7 +60,18 @@ def test_output_is_a_line_per_epoch(undisturbed):
     ends = [line.partition(":")[0] for line in lines if re.match(r"epoch \d+/\d+:", line)]
     assert ends == ["epoch 1/4", "epoch 2/4", "epoch 3/4", "epoch 4/4"]
     assert "\r" not in undisturbed.output
-    assert lines[-1].startswith("test accuracy ")
+    assert lines[-2].startswith("test accuracy ")
+    folder = undisturbed.workdir
+    assert lines[-1] == (
+        f"results are in {folder / 'summary.json'}; curves: tensorboard --logdir {folder}"
+    )
+
+
+def test_output_says_that_the_first_step_is_compiled(undisturbed):
+    lines = undisturbed.output.splitlines()
+    assert lines[0].startswith("skdsam, wrn10_1 width 4, digits (64 training and 355 test images)")
+    assert lines[1].startswith("compiling; ")
+    assert undisturbed.output.count("compiling") == 1
 
 
 @pytest.mark.slow
@@ -75,7 +86,9 @@ def test_a_run_stopped_between_epochs_ends_with_the_same_numbers(run, undisturbe
 
 def test_a_finished_run_is_left_as_it_is(run, undisturbed):
     shutil.copytree(undisturbed.workdir, run.workdir)
-    run.finish()
+    output, _ = run.finish()
+    assert "finished at step 16: nothing is left to train. More epochs are a run of thei" in output
+    assert "compiling" not in output
     # The command names the folder.
     assert run.summary | {"command": ""} == undisturbed.summary | {"command": ""}
     assert run.metrics == undisturbed.metrics
@@ -89,7 +102,9 @@ def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(run, undis
     # The first line shows that the run is before its first step, which it now has to compile.
     process.stdout.readline()
     process.send_signal(number)
-    _, errors = run.wait_for(process, code=75)
+    output, errors = run.wait_for(process, code=75)
+    asked, saving = output.index("asked to stop: "), output.index("saving the state after step ")
+    assert asked < saving
     assert errors.count("\n") == 1
     assert "the same command goes on" in errors
     run.finish()

@@ -44,7 +44,34 @@ def test_another_config_is_refused_naming_the_fields(tmp_path, experiment):
         Workdir(tmp_path).open(changed)
     assert "config.seed: 0, now 7" in str(error.value)
     assert "config.training.epochs: 250, now 3" in str(error.value)
+    assert str(error.value).endswith("a run of more epochs begins anew, in another workdir")
     assert "\n" not in str(error.value)
+
+
+def test_another_config_of_as_many_epochs_takes_another_workdir(tmp_path, experiment):
+    Workdir(tmp_path).open(experiment).close()
+    with pytest.raises(ConfigError, match=r"config\.seed: 0, now 7; take another workdir"):
+        Workdir(tmp_path).check(dataclasses.replace(experiment, seed=7))
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ([], None),
+        (["lock"], None),
+        (["thesis.tex", "notes"], "(notes, thesis.tex)"),
+        (["a", "b", "c", "d", "e"], "(a, b, c and 2 more)"),
+    ],
+)
+def test_foreign_files_are_noticed_once_and_stay(tmp_path, experiment, caplog, names, said):
+    for name in names:
+        (tmp_path / name).write_text(name)
+    Workdir(tmp_path).open(experiment).close()
+    expected = f"workdir {tmp_path}: holds other files too {said}, which stay as they are"
+    assert caplog.messages == ([] if said is None else [expected])
+    Workdir(tmp_path).open(experiment).close()
+    assert len(caplog.messages) == (said is not None)
+    assert all((tmp_path / name).exists() for name in names)
 
 
 def test_fields_that_cannot_change_the_numbers_may_differ(tmp_path, experiment):

@@ -11,7 +11,7 @@ from skdsam_jax.data.dataset import Dataset
 from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.sources.cifar import CIFAR10, CIFAR100
 from skdsam_jax.data.sources.digits import load_digits
-from skdsam_jax.data.sources.folder import load_folder
+from skdsam_jax.data.sources.folder import find_folder, load_folder
 from skdsam_jax.data.sources.photographs import (
     CALTECH_BIRDS_2010,
     CALTECH_BIRDS_2011,
@@ -21,6 +21,7 @@ from skdsam_jax.data.sources.photographs import (
     STANFORD_DOGS,
     TINY_IMAGENET,
 )
+from skdsam_jax.data.sources.prepared import PreparedSet
 
 DATASETS: dict[str, Callable[[DataOptions], Dataset]] = {
     "caltech_birds2010": CALTECH_BIRDS_2010,
@@ -35,3 +36,16 @@ DATASETS: dict[str, Callable[[DataOptions], Dataset]] = {
     "stanford_dogs": STANFORD_DOGS,
     "tiny_imagenet": TINY_IMAGENET,
 }
+
+
+def check_available(options: DataOptions) -> None:
+    """Says early why a set of the table could not be loaded; decodes nothing.
+
+    Raises:
+      ConfigError: the set is not prepared or not there, or not laid out as it must be.
+    """
+    loader = DATASETS.get(options.name)
+    if isinstance(loader, PreparedSet):
+        loader.check(options)
+    elif loader is load_folder:
+        find_folder(options)

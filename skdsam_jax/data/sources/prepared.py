@@ -7,9 +7,6 @@ import dataclasses
 import importlib.util
 import logging
 import pathlib
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping
 
 import numpy as np
@@ -27,6 +24,7 @@ from skdsam_jax.data.sources.prepared_folders import (
     whole_sizes,
 )
 from skdsam_jax.data.sources.prepared_records import PreparedRecords
+from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError
 
 _log = logging.getLogger(__name__)
@@ -61,7 +59,7 @@ class PreparedSet:
     streaming_only: bool = False
 
     def __call__(self, options: DataOptions) -> Dataset:
-        """Loads the set, prepared first where that is possible and needed.
+        """Loads the set; what is not prepared is never downloaded unasked.
 
         Resident images of many sizes are shrunk to `image_size` on their shorter side and cut to
         their central square. Training images of one size stay as large as they are if `crop` is
@@ -75,18 +73,44 @@ class PreparedSet:
           its name and in the log.
 
         Raises:
-          ConfigError: `data_dir` is no folder, the set is not prepared in it and cannot be, what
-            is there cannot be read, or the set cannot be resident as asked for.
+          ConfigError: as `check`, or what is there cannot be read.
         """
-        self._check(options)
-        folder = self._find(options.data_dir)
+        folder = self.check(options)
         if options.pipeline == "streaming":
             dataset = self._stream(folder, options.image_size or STREAMED_SIDE)
         else:
             dataset = self._load(folder, options)
         return self._marked(dataset, folder)
 
-    def _check(self, options: DataOptions) -> None:
+    def check(self, options: DataOptions) -> pathlib.Path:
+        """Looks for the set, and decodes nothing.
+
+        Args:
+          options: as for a call.
+
+        Returns:
+          The folder of the prepared set.
+
+        Raises:
+          ConfigError: `data_dir` is no folder, the set is not prepared in it, or it cannot be
+            resident as asked for.
+        """
+        self._check_pipeline(options)
+        root = data_folder(options.data_dir)
+        if options.data_dir is not None and not root.is_dir():
+            raise ConfigError(f"config.data.data_dir: no such folder: {root}")
+        folder = find_prepared(self.name, root)
+        if folder is None:
+            install = ""
+            if self.needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
+                install = f"{install_command('prepare')} && "
+            raise ConfigError(
+                f"config.data.name: {self.name} is not prepared in {root}; run: {install}"
+                f"{prepare_command(self.name, root)}"
+            )
+        return folder
+
+    def _check_pipeline(self, options: DataOptions) -> None:
         if options.pipeline == "streaming":
             return
         if self.streaming_only:
@@ -99,16 +123,6 @@ class PreparedSet:
                 f"config.data.image_size: must be set for {self.name}, whose images are of many "
                 "sizes, unless config.data.pipeline is streaming"
             )
-
-    def _find(self, data_dir: str | None) -> pathlib.Path:
-        root = data_folder(data_dir)
-        if data_dir is not None and not root.is_dir():
-            raise ConfigError(f"config.data.data_dir: no such folder: {root}")
-        folder = find_prepared(self.name, root)
-        if folder is None:
-            self._prepare(root)
-            folder = find_prepared(self.name, root)
-        return folder
 
     def _stream(self, folder: pathlib.Path, side: int) -> Dataset:
         records = {name: PreparedRecords(folder, name) for name in ("train", self.test_split)}
@@ -180,22 +194,3 @@ class PreparedSet:
         )
         _log.warning("%s: only a part of %s: %s", folder, self.name, counts)
         return dataclasses.replace(dataset, name=f"{self.name} (partial)")
-
-    def _prepare(self, root: pathlib.Path) -> None:
-        """Prepares the set in another process, so that TensorFlow never enters this one."""
-        name, command = self.name, prepare_command(self.name, root)
-        if self.needs_tensorflow and importlib.util.find_spec("tensorflow") is None:
-            raise ConfigError(
-                f"config.data.name: {name} is not prepared in {root}; run: "
-                f"pip install 'skdsam_jax[prepare]' && {command}"
-            )
-        _log.warning("%s is not prepared; downloading and preparing it in %s", name, root)
-        result = subprocess.run(
-            [sys.executable, *shlex.split(command)[1:]],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        if result.returncode:
-            *_, reason = f"exit code {result.returncode}", *result.stderr.strip().splitlines()
-            raise ConfigError(f"config.data.name: {reason.removeprefix('error: ')}")

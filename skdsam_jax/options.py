@@ -83,6 +83,7 @@ def find(
     *,
     kind: str = "value",
     also: Iterable[str] = (),
+    every: bool = False,
 ) -> T:
     """What `table` holds under `name`.
 
@@ -92,22 +93,25 @@ def find(
       where: the field or flag that it was given for.
       kind: what the table is of, such as "method".
       also: further names that may be given there.
+      every: as `known` takes it.
 
     Raises:
       ConfigError: the table does not have the name; says which was probably meant.
     """
     if name not in table:
-        raise ConfigError(f"{where}: unknown {kind} {name!r}; {known(name, [*table, *also])}")
+        meant = known(name, [*table, *also], every=every)
+        raise ConfigError(f"{where}: unknown {kind} {name!r}; {meant}")
     return table[name]
 
 
-def known(name: str, names: Iterable[str]) -> str:
-    """Says which name was probably meant, and otherwise which names there are."""
+def known(name: str, names: Iterable[str], *, every: bool = False) -> str:
+    """Says which name was probably meant, and otherwise, or if `every`, which names there are."""
     names = sorted(names)
     close = difflib.get_close_matches(name, names, n=1)
+    listed = f"nown are {', '.join(names)}"
     if close:
-        return f"did you mean {close[0]}?"
-    return "known are " + ", ".join(names)
+        return f"did you mean {close[0]}?" + (f" K{listed}" if every else "")
+    return f"k{listed}"
 
 
 def check_value(value: Any, hint: Any, where: str, **limits: Any) -> Any:

@@ -70,6 +70,11 @@ def test_find_returns_what_stands_under_a_name():
     ("name", "settings", "message"),
     [
         ("tow", {}, "config.x: unknown value 'tow'; did you mean two?"),
+        (
+            "tow",
+            {"every": True},
+            "config.x: unknown value 'tow'; did you mean two? Known are one, two",
+        ),
         ("", {"kind": "number"}, "config.x: unknown number ''; known are one, two"),
         ("nine9", {"also": ["nine<n>"]}, "config.x: unknown value 'nine9'; did you mean nine<n>?"),
     ],

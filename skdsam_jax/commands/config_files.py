@@ -27,7 +27,5 @@ def find_config(given: str) -> pathlib.Path:
     own = configs_folder() / f"{path.name.removesuffix('.py')}.py"
     if str(path.parent) in (".", "configs") and own.is_file():
         return own
-    names = config_names()
-    hint = known(own.stem, names)
-    every = "" if hint.startswith("known") else f" Known are {', '.join(names)}"
-    raise ConfigError(f"--config: there is no file {given}; {hint}{every}")
+    meant = known(own.stem, config_names(), every=True)
+    raise ConfigError(f"--config: there is no file {given}; {meant}")

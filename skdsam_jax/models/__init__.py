@@ -101,7 +101,7 @@ def find_backbone(name: str) -> Callable[..., Backbone]:
     if name not in BACKBONES and (match := _WIDE_RESNET.fullmatch(name)):
         return functools.partial(WideResNet, *map(int, match.groups()))
     also = ("wrn<depth>_<widening>",)
-    return find(BACKBONES, name, "config.model.name", kind="backbone", also=also)
+    return find(BACKBONES, name, "config.model.name", kind="backbone", also=also, every=True)
 
 
 def create_backbone(

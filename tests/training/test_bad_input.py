@@ -50,7 +50,7 @@ BAD = {
     "option of another method": (["--config.method.alpha=0.5"], "config.method.alpha: no option"),
     "unknown backbone": (
         ["--config.model.name=resnet19"],
-        "config.model.name: unknown backbone 'resnet19'; did you mean resnet18?",
+        "config.model.name: unknown backbone 'resnet19'; did you mean resnet18? Known are dense",
     ),
     "a stem that the backbone has not, before data that is not there": (
         ["--config.model.name=wrn16_2", "--config.model.stem=imagenet", *_NO_DATA],

@@ -74,13 +74,21 @@ def make_summary(
         "parameters": trainer.parameter_count,
         "images_per_step": trainer.images_per_step,
         "params_digest": digest(state.params, state.model_state, state.memory),
-        "command": " ".join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "command": describe_command(),
         "config": config.to_dict(experiment),
         "commit": describe_commit(),
         "versions": describe_versions(),
         "xla_flags": runtime.xla_flags(),
         "hardware": describe_hardware(trainer.mesh),
     }
+
+
+def describe_command() -> str:
+    """What this process was started as, such as "train.py --config configs/digits.py"."""
+    program = os.path.basename(sys.argv[0])
+    if program == "__main__.py":
+        program = "python -m skdsam_jax"
+    return " ".join([program, *sys.argv[1:]])
 
 
 def describe_versions() -> dict[str, str]:

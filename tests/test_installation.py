@@ -1,5 +1,6 @@
 """Where the package is, what a wheel of it holds, and that a wheel alone works."""
 
+import importlib
 import os
 import shutil
 import subprocess
@@ -24,6 +25,14 @@ def test_every_package_is_named_in_the_project():
     ]
     named = _project()["tool"]["setuptools"]["packages"]
     assert named == sorted([*packages, "skdsam_jax.configs"])
+    assert _project()["tool"]["setuptools"]["package-dir"] == {"skdsam_jax.configs": "configs"}
+
+
+def test_the_command_is_the_package(monkeypatch, capsys):
+    module, _, name = _project()["project"]["scripts"]["skdsam"].partition(":")
+    monkeypatch.setattr(sys, "argv", ["skdsam", "--help"])
+    assert getattr(importlib.import_module(module), name)() == 0
+    assert capsys.readouterr().out.startswith("usage: skdsam COMMAND")
 
 
 def test_in_a_clone_the_configs_are_those_of_the_clone(monkeypatch, tmp_path):
@@ -100,5 +109,5 @@ def test_from_a_wheel_in_an_empty_folder(installed, tmp_path):
     assert "| byot |" in skdsam("report", "runs")
     skdsam("preview", "--config=digits.py", "--out=grid.png", "--images=2", "--versions=2")
     assert (tmp_path / "grid.png").stat().st_size > 0
-    plan = ("--config.training.epochs=1", "--dry_run")
-    assert "beta50" in skdsam("sweep", "--table=4.21", "--seeds=0", "--workdir=runs/table", *plan)
+    table = ("--table=peers", "--family=digits", "--seeds=0", "--workdir=runs/table", "--dry_run")
+    assert "runs/table/cs_kd-resnet18-digits/seed-0: " in skdsam("sweep", *table)

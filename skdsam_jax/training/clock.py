@@ -10,11 +10,6 @@ class Clock:
         self._warm = False
         self.start_epoch()
 
-    @property
-    def warm(self) -> bool:
-        """Whether the first dispatch is behind."""
-        return self._warm
-
     def start_epoch(self) -> None:
         """Forgets the steps of the epoch before."""
         self._steps, self._seconds = 0, 0.0

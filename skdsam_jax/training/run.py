@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
@@ -58,7 +58,9 @@ class Run:
         self._step = 0 if restored is None else int(restored.state.step)
         self.history = folder.read_history(self._step // trainer.steps_per_epoch)
         self._progress.say(messages.greeting(trainer, self._step))
+        self._compiles = False
         if restored is None:
+            self._say_that_it_compiles()
             self.state, self._sums = trainer.initial()
         else:
             self.state, self._sums = restored.state, restored.sums
@@ -75,8 +77,7 @@ class Run:
         end = (epoch + 1) * steps
         done = self._step - epoch * steps
         inputs = trainer.inputs(epoch, done)
-        if not self._clock.warm and self._step < end:
-            self._progress.say(messages.COMPILING)
+        self._say_that_it_compiles()
         self._progress.start_epoch(epoch, self._options.epochs, steps, done)
         self._clock.start_epoch()
         while self._step < end:
@@ -92,13 +93,12 @@ class Run:
                 raise NonFiniteError(self._describe_fault())
             loss, accuracy = last["loss"] / last["count"], last["correct"][-1] / last["count"]
             self._progress.update(self._step, count, seconds, float(loss), float(accuracy))
+            if self._step == end:
+                break  # What is saved from here on must have the epoch's line.
             if any_process(self._interruption.requested):
                 self._progress.finish_epoch()
-                self._progress.say(f"saving the state after step {self._step}")
-                self._save()
-                self._checkpoints.wait()
-                raise InterruptedRunError(f"stopped at step {self._step}; the same command goes on")
-            if self._step < end and self._save_is_due():
+                self._stop()
+            if self._save_is_due():
                 self._save()
                 self._clock.restart()
         self._progress.finish_epoch()
@@ -122,14 +122,32 @@ class Run:
         return line
 
     def finish_epoch(self, line: dict[str, Any], *, last: bool) -> None:
-        """Closes an epoch whose line is written, with a checkpoint if one is due."""
+        """Closes an epoch whose line is written, with a checkpoint if one is due.
+
+        Raises:
+          InterruptedRunError: the run was asked to stop before its last epoch; its state is saved.
+        """
         self.history.append(line)
         self._progress.say(messages.describe_epoch(line, self._options.epochs))
         self._sums = self._trainer.empty_sums()
         score = line.get("validation", {}).get("accuracy")
         improved = score is not None and score >= _best(self.history)
+        if not last and any_process(self._interruption.requested):
+            self._stop(score)
         if last or improved or self._save_is_due():
             self._save(score)
+
+    def _stop(self, score: float | None = None) -> NoReturn:
+        self._progress.say(f"saving the state after step {self._step}")
+        self._save(score)
+        self._checkpoints.wait()
+        raise InterruptedRunError(f"stopped at step {self._step}; the same command goes on")
+
+    def _say_that_it_compiles(self) -> None:
+        """Once: until the first step nothing else will be heard."""
+        if not self._compiles:
+            self._compiles = True
+            self._progress.say(messages.COMPILING)
 
     def _save(self, score: float | None = None) -> None:
         self._checkpoints.save(self.state, self._sums, self._metadata, score=score)

@@ -1,0 +1,49 @@
+"""A run that is asked to stop after every single step, in this process."""
+
+import logging
+
+from skdsam_jax.experiment.config import default_config
+from skdsam_jax.training import InterruptedRunError, Interruption, train
+
+
+class _AtOnce(Interruption):
+    """Asks the run to stop, before its first step."""
+
+    def __enter__(self):
+        super().__enter__()
+        self.requested = True
+        return self
+
+
+def _config():
+    config = default_config()
+    config.method.name = "cross_entropy"
+    config.model.name, config.model.width = "wrn16_2", 4
+    config.data.train_examples, config.data.validation_fraction = 32, 0.1
+    config.training.batch_size, config.training.epochs = 16, 2
+    config.logging.tensorboard = False
+    return config
+
+
+def test_a_run_stopped_after_every_step_ends_with_the_same_numbers(tmp_path, capsys, caplog):
+    """At the end of an epoch too, whose line must be written before its state is saved."""
+    caplog.set_level(logging.ERROR, "skdsam_jax.runtime")
+    expected = train(_config(), tmp_path / "undisturbed", verbose=False)
+    stops = []
+    while True:
+        try:
+            summary = train(_config(), tmp_path / "stopped", interruption=_AtOnce())
+            break
+        except InterruptedRunError as error:
+            stops.append(str(error))
+    # After the last step there is nothing to stop.
+    assert stops == [f"stopped at step {step}; the same command goes on" for step in (1, 2, 3)]
+    assert summary["params_digest"] == expected["params_digest"]
+    output = capsys.readouterr().out
+    assert [f"saving the state after step {step}\n" in output for step in (1, 2, 3)] == [True] * 3
+    assert output.index("epoch 1/2:") < output.index("saving the state after step 2")
+    lines = [
+        (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        for name in ("undisturbed", "stopped")
+    ]
+    assert len(lines[0]) == len(lines[1]) == 2

@@ -204,6 +204,8 @@ def test_every_device_has_a_run_of_its_own(tmp_path, capfd):
     assert _run(tmp_path, *flags, seeds="0,1,2") == 1
     output, errors = capfd.readouterr()
     assert "9 of 12 runs are finished" in output
+    failed = tmp_path / "runs" / "beta200" / "seed-1"
+    assert f"{failed}: failed with code 3; see {failed}.log\n" in errors
     assert errors.count("failed with code 3") == 3
     assert "on device" not in output
     devices = [

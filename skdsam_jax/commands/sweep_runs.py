@@ -100,56 +100,91 @@ def run_all(
     Raises:
       StoppedError: SIGINT or SIGTERM came, to this process or to a run that was in progress.
     """
-    waiting = [run for run in runs if not is_finished(run.folder)]
-    for run in runs:
-        if run not in waiting:
-            print(f"{run.folder}: finished already", flush=True)
-    finished, failures = len(runs) - len(waiting), []
-    estimate = _Estimate()
-    free = list(lanes)
-    running: dict[concurrent.futures.Future, tuple[Run, Lane, bool]] = {}
-
-    def fail(line: str) -> None:
-        failures.append(line)
-        print(line, file=sys.stderr, flush=True)
-
+    schedule = _Schedule(runs, program, lanes)
     with _Relay() as relay, concurrent.futures.ThreadPoolExecutor(len(lanes)) as executor:
-        while waiting or running:
-            busy = {run.folder for run in waiting} | {run.folder for run, *_ in running.values()}
-            ready = [run for run in waiting if run.teacher not in busy]
-            if free and ready:
-                run = ready[0]
-                waiting.remove(run)
-                if run.teacher is not None and not is_finished(run.teacher):
-                    fail(f"{run.folder}: not begun, as its teacher {run.teacher} failed")
-                    continue
-                print(f"{run.folder}: {run.reads}: {' '.join(run.flags)}", flush=True)
-                lane, is_new = free.pop(0), not run.folder.exists()
-                log = run.folder.with_name(f"{run.folder.name}.log") if len(lanes) > 1 else None
-                environment = {**os.environ, **lane.environment}
-                future = executor.submit(relay.run, [*program, *run.flags], environment, log)
-                running[future] = run, lane, is_new
+        while schedule.begin(relay, executor):
+            schedule.take_back(relay)
+    return schedule.finished, schedule.failures
+
+
+class _Schedule:
+    """Which runs wait, which are in progress and where, and how those ended that are not."""
+
+    def __init__(self, runs: Sequence[Run], program: Sequence[str], lanes: Sequence[Lane]) -> None:
+        self.finished = 0
+        self.failures: list[str] = []
+        self._program = program
+        self._total = len(runs)
+        self._lanes = len(lanes)
+        self._free = list(lanes)
+        self._waiting: list[Run] = []
+        self._running: dict[concurrent.futures.Future, tuple[Run, Lane, bool]] = {}
+        self._estimate = _Estimate()
+        for run in runs:
+            if is_finished(run.folder):
+                self.finished += 1
+                print(f"{run.folder}: finished already", flush=True)
+            else:
+                self._waiting.append(run)
+
+    def begin(self, relay: _Relay, executor: concurrent.futures.Executor) -> bool:
+        """Begins whatever can be, and says whether anything is in progress."""
+        while self._free and (run := self._next()):
+            self._waiting.remove(run)
+            if run.teacher is not None and not is_finished(run.teacher):
+                self._fail(f"{run.folder}: not begun, as its teacher {run.teacher} failed")
                 continue
-            done, _ = concurrent.futures.wait(
-                running, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            for future in done:
-                run, lane, is_new = running.pop(future)
-                free.append(lane)
-                code, seconds = future.result()
-                if relay.requested or code == EXIT_INTERRUPTED:
-                    relay.stop()
-                    raise StoppedError
-                if code:
-                    fail(f"{run.folder}: failed with code {code}")
-                    continue
-                finished += 1
-                if is_new:
-                    estimate.add(run, seconds)
-                rest = [*waiting, *(run for run, *_ in running.values())]
-                left = estimate.describe(rest, len(lanes))
-                print(f"{finished} of {len(runs)} runs are finished{left}", flush=True)
-    return finished, failures
+            print(f"{run.folder}: {run.reads}: {' '.join(run.flags)}", flush=True)
+            lane, is_new = self._free.pop(0), not run.folder.exists()
+            environment = {**os.environ, **lane.environment}
+            command = [*self._program, *run.flags]
+            future = executor.submit(relay.run, command, environment, self._log(run))
+            self._running[future] = run, lane, is_new
+        return bool(self._running)
+
+    def take_back(self, relay: _Relay) -> None:
+        """Waits until a run ends, and says how it did.
+
+        Raises:
+          StoppedError: it was asked to stop, and so are the others.
+        """
+        done, _ = concurrent.futures.wait(
+            self._running, return_when=concurrent.futures.FIRST_COMPLETED
+        )
+        for future in done:
+            run, lane, is_new = self._running.pop(future)
+            self._free.append(lane)
+            code, seconds = future.result()
+            if relay.requested or code == EXIT_INTERRUPTED:
+                relay.stop()
+                raise StoppedError
+            if code:
+                log = self._log(run)
+                where = "" if log is None else f"; see {log}"
+                self._fail(f"{run.folder}: failed with code {code}{where}")
+                continue
+            self.finished += 1
+            if is_new:
+                self._estimate.add(run, seconds)
+            rest = [*self._waiting, *(run for run, *_ in self._running.values())]
+            left = self._estimate.describe(rest, self._lanes)
+            print(f"{self.finished} of {self._total} runs are finished{left}", flush=True)
+
+    def _next(self) -> Run | None:
+        """The first run that waits for no teacher."""
+        coming = {run.folder for run in self._waiting}
+        coming |= {run.folder for run, *_ in self._running.values()}
+        return next((run for run in self._waiting if run.teacher not in coming), None)
+
+    def _log(self, run: Run) -> pathlib.Path | None:
+        """Where what a run says goes; None: to the sweep's own output."""
+        if self._lanes == 1:
+            return None
+        return run.folder.with_name(f"{run.folder.name}.log")
+
+    def _fail(self, line: str) -> None:
+        self.failures.append(line)
+        print(line, file=sys.stderr, flush=True)
 
 
 class _Estimate:

@@ -20,7 +20,7 @@ WORDS = st.text("abcdefghijklmnopqrstuvwxyz_", min_size=1, max_size=12)
 
 def _fields():
     """Every field of every section: (its path, its type, its limits)."""
-    sections = [("method", METHODS["skdsam"].Options), *config._SECTIONS.items()]
+    sections = [("method", METHODS["skdsam"].Options), *config.SECTIONS.items()]
     for section, cls in sections:
         hints = typing.get_type_hints(cls)
         for field in dataclasses.fields(cls):
@@ -69,10 +69,10 @@ def wrong_settings(draw):
         path, wrong = draw(st.sampled_from(options))
         return path, draw(wrong)
     if kind == "field":
-        section = draw(st.sampled_from(["method", *config._SECTIONS]))
+        section = draw(st.sampled_from(["method", *config.SECTIONS]))
         return f"{section}.{draw(WORDS.filter(lambda name: name not in KNOWN))}", 1
     if kind == "section":
-        known = {"seed", "method", *config._SECTIONS}
+        known = {"seed", "method", *config.SECTIONS}
         return f"{draw(WORDS.filter(lambda name: name not in known))}.x", 1
     if kind == "method":
         return "method.name", draw(WORDS.filter(lambda name: name not in METHODS))

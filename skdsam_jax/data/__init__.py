@@ -36,8 +36,9 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
         than there are.
     """
     load = find(DATASETS, options.name, "config.data.name")
-    if options.test_fraction is not None and options.name != "folder":
-        raise ConfigError("config.data.test_fraction: only for config.data.name=folder")
+    for name in ("test_fraction", "skip_unreadable"):
+        if getattr(options, name) not in (None, False) and options.name != "folder":
+            raise ConfigError(f"config.data.{name}: only for config.data.name=folder")
     dataset = load(options)
     side = min(dataset.image_shape[:2])
     for name in ("crop_padding", "cutout_size"):

@@ -333,5 +333,7 @@ def test_a_missing_folder(tmp_path):
 def test_other_sets_have_their_own_test_images():
     with pytest.raises(ConfigError, match=r"^config\.data\.test_fraction: only for"):
         load_dataset(DataOptions(test_fraction=0.5), 0)
+    with pytest.raises(ConfigError, match=r"^config\.data\.skip_unreadable: only for"):
+        load_dataset(DataOptions(skip_unreadable=True), 0)
     with pytest.raises(ConfigError, match=r"^config\.data\.pipeline: digits are resident"):
         load_dataset(DataOptions(pipeline="streaming", crop="resized"), 0)

@@ -89,7 +89,8 @@ def load_folder(options: DataOptions) -> Dataset:
     if options.skip_unreadable:
         splits = _without_unreadable(root, tree.class_names, splits)
     if options.pipeline == "streaming":
-        _of_all(root, splits, _verify)
+        if not options.skip_unreadable:
+            _of_all(root, splits, _verify)
         side = options.image_size or STREAMED_SIDE
         made = [EncodedSplit(records, side) for records in splits]
     else:

@@ -51,7 +51,7 @@ def test_plain_orbax_reads_what_the_run_ended_with(undisturbed, capsys):
     state = _run("docs/reliability.md", "ocp.load")["state"]
     assert digest(state["params"], state["model_state"]) == undisturbed.summary["params_digest"]
     assert all(type(leaf) is np.ndarray for leaf in jax.tree.leaves(state["params"]))
-    assert capsys.readouterr().out == "16 (32, 10)\n"
+    assert capsys.readouterr().out == "16 (16, 10)\n"
 
 
 @pytest.mark.usefixtures("runs")

@@ -14,16 +14,16 @@ from typing import Any
 
 import ml_collections
 
-from skdsam_jax.data import DATASETS, DataOptions
+from skdsam_jax.data import DataOptions, find_dataset
 from skdsam_jax.experiment.run_options import (
     CheckpointOptions,
     EvaluationOptions,
     LoggingOptions,
     TrainingOptions,
 )
-from skdsam_jax.methods import METHODS, MethodOptions, find_method
+from skdsam_jax.methods import METHODS, MethodOptions, current_name, find_method
 from skdsam_jax.models import ModelOptions
-from skdsam_jax.options import ConfigError, build, check_value, find, known
+from skdsam_jax.options import ConfigError, build, check_value, known
 
 SECTIONS: dict[str, type] = {
     "model": ModelOptions,
@@ -91,7 +91,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
             raise ConfigError(f"config.{name}: takes fields of its own, not {values[name]!r}")
     sections = {name: build(cls, values[name], f"config.{name}") for name, cls in SECTIONS.items()}
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
-    find(DATASETS, sections["data"].name, "config.data.name")
+    find_dataset(sections["data"].name)
     experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
     _check_labels(experiment)
     _check_batch(experiment)
@@ -150,7 +150,7 @@ def _method_options(values: Mapping[str, Any]) -> MethodOptions:
     cls = find_method(name).Options
     own = {field.name for field in dataclasses.fields(cls)}
     given = {field: value for field, value in values.items() if value is not None}
-    given["name"] = cls().name
+    given["name"] = current_name(name)
     for field in given:
         if field not in own and any(field in _kinds(other.Options) for other in METHODS.values()):
             takes = ", ".join(sorted(own - {"name"})) or "no options"

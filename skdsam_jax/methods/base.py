@@ -75,7 +75,7 @@ class ImageSet(NamedTuple):
 
 def named(name: str) -> Any:
     """The field `name` of a method's options."""
-    return option(name, "the method, a name of the table in `skdsam_jax.methods`")
+    return option(name, "the method, a name of the table in `skdsam_jax.methods`, or module:Name")
 
 
 @dataclasses.dataclass(frozen=True)

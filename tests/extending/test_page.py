@@ -14,6 +14,10 @@ from skdsam_jax.commands import train
 from skdsam_jax.experiment.config import default_config
 from skdsam_jax.models import OwnBackbone
 
+pytestmark = pytest.mark.filterwarnings(  # ml_collections' loader
+    "ignore:.*load_module.*:DeprecationWarning"
+)
+
 SMALL = (
     "--config.training.epochs=1",
     "--config.training.batch_size=16",

@@ -29,6 +29,13 @@ SMALL = (
 TINY = ("--config.model.name=wrn10_1", "--config.model.width=4")
 
 
+@pytest.fixture(autouse=True)
+def _one_device(monkeypatch):
+    """Programs for eight take longer to compile."""
+    devices = jax.devices()[:1]
+    monkeypatch.setattr(jax, "devices", lambda *backend: devices)
+
+
 def _train(flags):
     assert train.main([*flags, *SMALL]) == 0
     workdir = flags[flags.index("--workdir") + 1]
@@ -71,10 +78,9 @@ def test_a_run_that_is_stopped_drops_out_as_if_it_were_not(folder):
             "logging.tensorboard": False,
         }
     )
-    settings = {"devices": jax.devices()[:2], "verbose": False}
-    whole = skdsam_jax.train(config, "whole", **settings)
-    skdsam_jax.train(config, "parts", stop_after_epochs=1, **settings)
-    parts = skdsam_jax.train(config, "parts", **settings)
+    whole = skdsam_jax.train(config, "whole", verbose=False)
+    skdsam_jax.train(config, "parts", stop_after_epochs=1, verbose=False)
+    parts = skdsam_jax.train(config, "parts", verbose=False)
     assert parts["params_digest"] == whole["params_digest"]
     state = skdsam_jax.load("whole").model_state["classifier"]["backbone"]["network"]
     assert set(state) == {"norms"}

@@ -90,6 +90,17 @@ def parse(argv: Sequence[str], values: flags.FlagValues, required: Mapping[str, 
     Raises:
       ConfigError: instead of whatever the parsers raise.
     """
+    method = given_flags.own_method(argv)
+    if method is None:
+        _parse(argv, values, required)
+        return
+    from skdsam_jax.experiment.config import fields_of
+
+    with fields_of(method):
+        _parse(argv, values, required)
+
+
+def _parse(argv: Sequence[str], values: flags.FlagValues, required: Mapping[str, str]) -> None:
     given_flags.check(argv, values)
     argv = given_flags.with_files(argv)
     try:

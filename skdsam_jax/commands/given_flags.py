@@ -10,6 +10,7 @@ from absl import flags
 
 from skdsam_jax.commands.config_files import find_config
 from skdsam_jax.options import ConfigError, known
+from skdsam_jax.references import is_reference
 
 _FIELD = re.compile(r"--?(?:no)?config\.([^=]+)")
 
@@ -30,6 +31,16 @@ def check(argv: Sequence[str], values: flags.FlagValues) -> None:
     for flag, following in itertools.pairwise(argv[1:]):
         if following.startswith("--") and _takes_value(flag, values):
             raise ConfigError(f"{flag}: a value is missing before {following}")
+
+
+def own_method(argv: Sequence[str]) -> str | None:
+    """The method of the user's own, module:Name, that the last flag to name a method names."""
+    names = re.findall(
+        r"^--?config(?:\.method\.name=|=?[^=:]*:(?:.*,)?method=)([^,\n]+)",
+        "\n".join(argv[1:]).replace("--config\n", "--config="),
+        re.MULTILINE,
+    )
+    return names[-1] if names and is_reference(names[-1]) else None
 
 
 def with_files(argv: Sequence[str]) -> list[str]:

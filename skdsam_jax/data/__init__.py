@@ -5,14 +5,25 @@ Importing this package imports neither JAX nor TensorFlow nor TFDS; what runs on
 """
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from skdsam_jax.data.dataset import Dataset, EncodedSplit, Split
 from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.sources.catalogue import DATASETS
 from skdsam_jax.data.splits import stratified_choice
 from skdsam_jax.options import ConfigError, find
+from skdsam_jax.references import find_reference, is_reference
 
-__all__ = ["DATASETS", "DataOptions", "Dataset", "EncodedSplit", "Split", "load_dataset"]
+__all__ = [
+    "DATASETS",
+    "DataOptions",
+    "Dataset",
+    "EncodedSplit",
+    "Split",
+    "find_dataset",
+    "load_dataset",
+]
 
 # Second words of the seeds, so that the two choices are independent of each other.
 _VALIDATION, _SUBSET = 0, 1
@@ -35,11 +46,13 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
       ConfigError: an unknown set, data that is missing or damaged, or more examples asked for
         than there are.
     """
-    load = find(DATASETS, options.name, "config.data.name")
+    load = find_dataset(options.name)
     for name in ("test_fraction", "skip_unreadable"):
         if getattr(options, name) not in (None, False) and options.name != "folder":
             raise ConfigError(f"config.data.{name}: only for config.data.name=folder")
     dataset = load(options)
+    if is_reference(options.name):
+        _check_own(options, dataset)
     side = min(dataset.image_shape[:2])
     for name in ("crop_padding", "cutout_size"):
         value = getattr(options, name)
@@ -52,6 +65,43 @@ def load_dataset(options: DataOptions, seed: int) -> Dataset:
     if options.train_examples is not None:
         dataset = _subset(dataset, options.train_examples, seed)
     return dataset
+
+
+def find_dataset(name: str) -> Callable[[DataOptions], Dataset]:
+    """What loads the set called `name`: of `DATASETS`, or module:Name of the user's own.
+
+    Raises:
+      ConfigError: there is none of that name.
+    """
+    where = "config.data.name"
+    if not is_reference(name):
+        return find(DATASETS, name, where)
+    load = find_reference(name, where)
+    if not callable(load):
+        raise ConfigError(f"{where}: takes a function of DataOptions, and {name} is {load!r}")
+    return load
+
+
+def _check_own(options: DataOptions, dataset: Any) -> None:
+    """Raises a ConfigError if an own function gave something else than it was asked for."""
+    if not isinstance(dataset, Dataset):
+        raise ConfigError(
+            f"config.data.name: {options.name} returns {type(dataset).__name__}, not a "
+            "skdsam_jax.data.Dataset"
+        )
+    pipeline = "resident" if isinstance(dataset.train, Split) else "streaming"
+    if options.pipeline != pipeline:
+        kinds = {"resident": "arrays", "streaming": "encoded pictures"}
+        raise ConfigError(
+            f"config.data.pipeline: takes {pipeline} with {options.name}, which returns "
+            f"{kinds[pipeline]}"
+        )
+    side = dataset.image_shape[0]
+    if options.image_size not in (None, side):
+        raise ConfigError(
+            f"config.data.image_size: {options.name} returns images of {side} pixels, not "
+            f"{options.image_size}"
+        )
 
 
 def _hold_out(dataset: Dataset, fraction: float, seed: int) -> Dataset:

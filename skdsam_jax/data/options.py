@@ -17,7 +17,10 @@ class DataOptions:
       ConfigError: two settings contradict each other.
     """
 
-    name: str = option("digits", "which set of images, a name of `skdsam_jax.data.DATASETS`")
+    name: str = option(
+        "digits",
+        "which set of images, a name of `skdsam_jax.data.DATASETS`, or module:Name of your own",
+    )
     data_dir: str | None = option(
         None,
         "folder with prepared TFDS sets; None: $TFDS_DATA_DIR, or else ~/tensorflow_datasets "

@@ -6,24 +6,27 @@ sees a ConfigDict. Options of methods and backbones stand side by side in their 
 that the chosen method or backbone does not have is refused when it is set.
 """
 
+import contextlib
+import contextvars
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
 
-from skdsam_jax.data import DATASETS, DataOptions
+from skdsam_jax.data import DataOptions, find_dataset
 from skdsam_jax.experiment.run_options import (
     CheckpointOptions,
     EvaluationOptions,
     LoggingOptions,
     TrainingOptions,
 )
-from skdsam_jax.methods import METHODS, MethodOptions, find_method
+from skdsam_jax.methods import METHODS, MethodOptions, current_name, find_method
 from skdsam_jax.models import ModelOptions
-from skdsam_jax.options import ConfigError, build, check_value, find, known
+from skdsam_jax.options import ConfigError, build, check_value, known
+from skdsam_jax.references import is_reference
 
 SECTIONS: dict[str, type] = {
     "model": ModelOptions,
@@ -53,10 +56,23 @@ class Experiment:
     logging: LoggingOptions
 
 
-def default_config() -> ml_collections.ConfigDict:
-    """SKDSAM, ResNet-18, digits, the thesis' recipe: every field there is, at its default."""
-    config = ml_collections.ConfigDict({"seed": 0, "method": {"name": "skdsam"}})
-    for name, kind in _method_fields().items():
+# A method of the user's own whose options every config has fields for, while `fields_of` is open.
+_own_method: contextvars.ContextVar[str | None] = contextvars.ContextVar("method", default=None)
+
+
+def default_config(method: str = "skdsam") -> ml_collections.ConfigDict:
+    """ResNet-18, digits, the thesis' recipe: every field there is, at its default.
+
+    Args:
+      method: its name; of module:Name, a method of the user's own, the options are fields too.
+
+    Raises:
+      ConfigError: no method has that name, or an own one gives an option another type than others.
+    """
+    config = ml_collections.ConfigDict({"seed": 0, "method": {"name": method}})
+    find_method(method)
+    own = {name for name in (method, _own_method.get()) if name and is_reference(name)}
+    for name, kind in _method_fields(own).items():
         config.method[name] = ml_collections.config_dict.placeholder(kind)
     for section, cls in SECTIONS.items():
         config[section] = ml_collections.ConfigDict()
@@ -67,6 +83,19 @@ def default_config() -> ml_collections.ConfigDict:
             )
     config.lock()
     return config
+
+
+@contextlib.contextmanager
+def fields_of(method: str) -> Iterator[None]:
+    """While it is open, `default_config` has fields for the options of this method of one's own.
+
+    So that a config file, which asks for no more than `default_config()`, takes them from outside.
+    """
+    token = _own_method.set(method)
+    try:
+        yield
+    finally:
+        _own_method.reset(token)
 
 
 def from_config_dict(config: Mapping[str, Any]) -> Experiment:
@@ -91,7 +120,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
             raise ConfigError(f"config.{name}: takes fields of its own, not {values[name]!r}")
     sections = {name: build(cls, values[name], f"config.{name}") for name, cls in SECTIONS.items()}
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
-    find(DATASETS, sections["data"].name, "config.data.name")
+    find_dataset(sections["data"].name)
     experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
     _check_labels(experiment)
     _check_batch(experiment)
@@ -130,15 +159,15 @@ def decisive_fields(values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _method_fields() -> dict[str, type]:
+def _method_fields(own: Iterable[str] = ()) -> dict[str, type]:
     """Every option of any method and its type; they stand side by side in one section."""
     fields: dict[str, tuple[type, str]] = {}
-    for name, method in METHODS.items():
+    for name, method in {**METHODS, **{name: find_method(name) for name in own}}.items():
         for field, kind in _kinds(method.Options).items():
             known_kind, other = fields.setdefault(field, (kind, name))
             if kind is not known_kind:
-                raise TypeError(
-                    f"option {field}: {kind.__name__} in method {name}, "
+                raise ConfigError(
+                    f"config.method.{field}: {kind.__name__} in method {name}, "
                     f"{known_kind.__name__} in {other}; one name has one type"
                 )
     return {field: kind for field, (kind, _) in fields.items() if field != "name"}
@@ -150,7 +179,7 @@ def _method_options(values: Mapping[str, Any]) -> MethodOptions:
     cls = find_method(name).Options
     own = {field.name for field in dataclasses.fields(cls)}
     given = {field: value for field, value in values.items() if value is not None}
-    given["name"] = cls().name
+    given["name"] = current_name(name)
     for field in given:
         if field not in own and any(field in _kinds(other.Options) for other in METHODS.values()):
             takes = ", ".join(sorted(own - {"name"})) or "no options"

@@ -7,7 +7,8 @@ from typing import Any
 
 from skdsam_jax.experiment.config import decisive_fields, from_config_dict, to_dict
 from skdsam_jax.experiment.recipes import RECIPE_FIELDS, name_recipe
-from skdsam_jax.methods import ALIASES
+from skdsam_jax.methods import current_name
+from skdsam_jax.references import is_reference
 
 # Fields that a row or the heading of its table says by other words than FIELD=VALUE.
 _SAID = (
@@ -58,7 +59,7 @@ def describe(
       teachers: SHA-256 of a run's variables to its summary. A run that one of them taught says what
         its teacher was, seed aside, and otherwise the beginning of the teacher's SHA-256.
     """
-    method_name = ALIASES.get(summary["method"], summary["method"])
+    method_name = current_name(summary["method"])
     defaults = _defaults(method_name)
     fields = defaults | decisive_fields(summary["config"])
     changed = {name: value for name, value in fields.items() if value != defaults.get(name)}
@@ -101,6 +102,10 @@ def _name_teacher(sha256: str, teachers: Mapping[str, Mapping[str, Any]]) -> str
 
 @functools.cache
 def _defaults(method: str) -> dict[str, Any]:
+    if is_reference(method):
+        # Its module may be gone: whatever its options were is said.
+        fields = _defaults("cross_entropy").items()
+        return {name: value for name, value in fields if not name.startswith("method.")}
     return decisive_fields(to_dict(from_config_dict({"method": {"name": method}})))
 
 

@@ -4,6 +4,7 @@ A new method is one file here and one line in the table below; `method=NAME` beh
 then trains it.
 """
 
+import dataclasses
 from typing import Any
 
 from flax import nnx
@@ -40,7 +41,8 @@ from skdsam_jax.methods.skdsam import Skdsam
 from skdsam_jax.methods.tf_kd import TfKd
 from skdsam_jax.methods.uskd import Uskd
 from skdsam_jax.methods.zipf import Zipf
-from skdsam_jax.options import find
+from skdsam_jax.options import ConfigError, find
+from skdsam_jax.references import find_reference, is_reference
 
 METHODS: dict[str, type[Method]] = {
     "bake": Bake,
@@ -83,17 +85,54 @@ __all__ = [
     "Terms",
     "TrainingSet",
     "create_method",
+    "current_name",
     "find_method",
 ]
 
 
 def find_method(name: str) -> type[Method]:
-    """The class of the method called `name`, or once called so.
+    """The class of the method called `name`, or once called so, or of module:Name.
 
     Raises:
-      ConfigError: no method has that name.
+      ConfigError: no method has that name, or what has it is no method.
     """
-    return find(METHODS, ALIASES.get(name, name), "config.method.name", kind="method")
+    where = "config.method.name"
+    if is_reference(name):
+        return _checked(name, find_reference(name, where), where)
+    also = ("module:Name",)
+    return find(METHODS, ALIASES.get(name, name), where, kind="method", also=also)
+
+
+def current_name(name: str) -> str:
+    """What the method called `name`, now or in an earlier version, is called now."""
+    return ALIASES.get(name, name)
+
+
+def _checked(name: str, found: Any, where: str) -> type[Method]:
+    """A method of the user's own, which has what a `Method` must have.
+
+    Raises:
+      ConfigError: it has not; says all that is missing.
+    """
+    if not (isinstance(found, type) and issubclass(found, Method)):
+        raise ConfigError(f"{where}: {name} takes to be derived from skdsam_jax.methods.Method")
+    problems = []
+    if found.loss is Method.loss and found.objective is Method.objective:
+        problems.append("has neither objective nor loss")
+    options = found.Options
+    if not (isinstance(options, type) and issubclass(options, MethodOptions)):
+        problems.append("has Options that are not derived from MethodOptions")
+    elif not options.__dataclass_params__.frozen or "__dataclass_fields__" not in vars(options):
+        problems.append("has Options that are no dataclass(frozen=True)")
+    elif bare := [
+        field.name
+        for field in dataclasses.fields(options)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    ]:
+        problems.append(f"has Options without a default of {', '.join(bare)}")
+    if problems:
+        raise ConfigError(f"{where}: {name} {'; '.join(problems)}")
+    return found
 
 
 def create_method(
@@ -109,5 +148,16 @@ def create_method(
 
     Returns:
       The method, with freshly initialised parameters.
+
+    Raises:
+      ConfigError: the method copies stages, and the backbone cannot.
     """
-    return find_method(options.name)(backbone, num_classes, options, **settings)
+    cls = find_method(options.name)
+    missing = [name for name in ("branch", "depths") if not hasattr(backbone, name)]
+    if cls.copies_stages and missing:
+        raise ConfigError(
+            f"config.method.name: {options.name} copies stages of the backbone, and "
+            f"{type(getattr(backbone, 'network', backbone)).__name__} has no "
+            f"{' and no '.join(missing)}"
+        )
+    return cls(backbone, num_classes, options, **settings)

@@ -75,7 +75,7 @@ class ImageSet(NamedTuple):
 
 def named(name: str) -> Any:
     """The field `name` of a method's options."""
-    return option(name, "the method, a name of the table in `skdsam_jax.methods`")
+    return option(name, "the method, a name of the table in `skdsam_jax.methods`, or module:Name")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +106,7 @@ class Method(nnx.Module):
         name of one of its keywords has that keyword's default.
       takes_soft_labels: whether labels may be probabilities, as Mixup makes them.
       minimum_batch: the fewest anchors that a step makes sense of.
+      copies_stages: whether it asks the backbone for `branch`, which not all have.
       options: this network's settings.
       classifier: backbone and deepest dense layer: images -> logits.
       exits: the shallow exits, or None.
@@ -115,6 +116,7 @@ class Method(nnx.Module):
     loss_function: ClassVar[Callable[..., tuple[jax.Array, Terms]]]
     takes_soft_labels: ClassVar[bool] = True
     minimum_batch: ClassVar[int] = 1
+    copies_stages: ClassVar[bool] = False
 
     def __init__(
         self,

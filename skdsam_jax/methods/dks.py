@@ -33,6 +33,7 @@ class Dks(Method):
 
     Options: ClassVar = DksOptions
     loss_function = staticmethod(losses.dks_loss)
+    copies_stages = True
 
     @classmethod
     def shallow_exits(cls, options: DksOptions, stages: int) -> Mapping[str, Any]:

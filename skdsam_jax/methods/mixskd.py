@@ -60,6 +60,7 @@ class MixSkd(Method):
 
     Options: ClassVar = MixSkdOptions
     loss_function = staticmethod(losses.mixskd_loss)
+    copies_stages = True
     # An image is mixed with another one.
     minimum_batch = 2
 

@@ -34,6 +34,7 @@ class Msd(Method):
 
     Options: ClassVar = MsdOptions
     loss_function = staticmethod(losses.msd_loss)
+    copies_stages = True
 
     @classmethod
     def shallow_exits(cls, options: MsdOptions, stages: int) -> Mapping[str, Any]:

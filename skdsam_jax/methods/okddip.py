@@ -47,6 +47,7 @@ class Okddip(Method):
 
     Options: ClassVar = OkddipOptions
     loss_function = staticmethod(losses.okddip_loss)
+    copies_stages = True
 
     def add_layers(
         self, backbone: Backbone, num_classes: int, **settings: Unpack[Settings]

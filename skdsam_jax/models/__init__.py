@@ -19,6 +19,7 @@ from skdsam_jax.models.initialization import initialize
 from skdsam_jax.models.layers import Dense, global_average_pool
 from skdsam_jax.models.mixskd_parts import Discriminator, FusionHead
 from skdsam_jax.models.options import ModelOptions
+from skdsam_jax.models.own_backbone import OwnBackbone, create_own_backbone
 from skdsam_jax.models.peers import PeerOutputs, Peers
 from skdsam_jax.models.resnet import (
     BasicBlock,
@@ -34,6 +35,7 @@ from skdsam_jax.models.settings import Settings
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.models.wide_resnet import WideResNet
 from skdsam_jax.options import ConfigError, find
+from skdsam_jax.references import find_reference, is_reference
 
 BACKBONES: dict[str, Callable[..., Backbone]] = {
     "resnet18": functools.partial(ResNet, BasicBlock, (2, 2, 2, 2)),
@@ -73,6 +75,7 @@ __all__ = [
     "Discriminator",
     "FusionHead",
     "ModelOptions",
+    "OwnBackbone",
     "PeerOutputs",
     "Peers",
     "Projection",
@@ -93,14 +96,17 @@ __all__ = [
 
 
 def find_backbone(name: str) -> Callable[..., Backbone]:
-    """What builds the backbone called `name`, of `BACKBONES` or wrn<depth>_<widening>.
+    """What builds the backbone called `name`: of `BACKBONES`, wrn<depth>_<widening> or module:Name.
 
     Raises:
       ConfigError: no backbone has that name.
     """
+    if is_reference(name):
+        constructor = find_reference(name, "config.model.name")
+        return functools.partial(create_own_backbone, name, constructor)
     if name not in BACKBONES and (match := _WIDE_RESNET.fullmatch(name)):
         return functools.partial(WideResNet, *map(int, match.groups()))
-    also = ("wrn<depth>_<widening>",)
+    also = ("wrn<depth>_<widening>", "module:Name")
     return find(BACKBONES, name, "config.model.name", kind="backbone", also=also, every=True)
 
 
@@ -116,7 +122,8 @@ def create_backbone(
     """Builds a backbone; the arguments but `settings` are fields of `ModelOptions`.
 
     Args:
-      name: a name of `BACKBONES`, or wrn<depth>_<widening>.
+      name: a name of `BACKBONES`, wrn<depth>_<widening>, or module:Name of the user's own; see
+        `own_backbone.create_own_backbone`.
       width: filters of its stem, of which all other widths are multiples; None: its own, 64, or 16
         in a wide residual network.
       stem: "small" or, for large images and if the backbone has it, "imagenet"; see `stems.Stem`.
@@ -133,7 +140,7 @@ def create_backbone(
     constructor = find_backbone(name)
     own = {"dia_reduction": dia_reduction, "san_kind": san_kind}
     given = {option: value for option, value in own.items() if value is not None}
-    for option, value in given.items():
+    for option, value in () if is_reference(name) else given.items():
         if not name.startswith(_OWN_OPTIONS[option]):
             takers = [other for other in BACKBONES if other.startswith(_OWN_OPTIONS[option])]
             raise ConfigError(

@@ -1,7 +1,8 @@
 """How parameters start, and how to start all those of a network quickly.
 
 XLA takes 30 to 100 ms to compile each random draw, and a network with its heads has a hundred.
-`initialize` draws once and cuts every layer's numbers out of that.
+`initialize` draws once and cuts every layer's numbers out of that. Layers of Flax itself, which a
+network of the user's own may have, are given keys as anywhere else.
 """
 
 import math
@@ -15,6 +16,9 @@ from jax.typing import DTypeLike
 
 M = TypeVar("M", bound=nnx.Module)
 Sampler = Callable[..., jax.Array]
+
+# Folded into the key of a network, it gives the key of Flax's own layers; draws fold in 0, 1, ...
+_FLAX = 2**31
 
 
 def convolution_kernel(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
@@ -60,17 +64,23 @@ def initialize(build: Callable[[nnx.Rngs], M], seed: int | jax.Array) -> M:
     They are not those that `build(nnx.Rngs(seed))` gives, but they are distributed alike.
 
     Args:
-      build: makes the network; it is called twice, with something to pass on as `rngs` that serves
-        the `params` stream only.
+      build: makes the network; it is called twice, with an `nnx.Rngs` of one stream.
       seed: any integer.
 
     Returns:
       The network.
     """
-    draw = _SharedDraw()
-    nnx.eval_shape(lambda: build(draw))
-    draw.fill(jax.random.key(seed))
-    return build(draw)
+    draw, key = _SharedDraw(), jax.random.key(seed)
+    nnx.eval_shape(lambda: build(_SharingRngs(draw, jax.random.key(0))))
+    draw.fill(key)
+    network = build(_SharingRngs(draw, jax.random.fold_in(key, _FLAX)))
+    draw.clear()
+    return network
+
+
+def shared(rngs: nnx.Rngs) -> nnx.Rngs:
+    """What a layer of this library initialises itself by: the shared draw, if there is one."""
+    return rngs.shared_draw if isinstance(rngs, _SharingRngs) else rngs
 
 
 class _SharedDraw:
@@ -94,6 +104,10 @@ class _SharedDraw:
         }
         self._used = dict.fromkeys(self._used, 0)
 
+    def clear(self) -> None:
+        """Lets go of the numbers, which are those of a trace: a module may keep its `rngs`."""
+        self._numbers = None
+
     def take(self, sampler: Sampler, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
         kind = (sampler, jnp.dtype(dtype))
         start = self._used.get(kind, 0)
@@ -101,6 +115,14 @@ class _SharedDraw:
         if self._numbers is None:
             return jnp.zeros(shape, dtype)
         return jax.lax.slice(self._numbers[kind], (start,), (stop,)).reshape(shape)
+
+
+class _SharingRngs(nnx.Rngs):
+    """Gives keys to whoever asks; layers of this library take from the draw that it carries."""
+
+    def __init__(self, draw: _SharedDraw, key: jax.Array) -> None:
+        super().__init__(key)
+        self.shared_draw = draw
 
 
 def _sample(

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.typing import DTypeLike
 
-from skdsam_jax.models.initialization import convolution_kernel, dense_uniform
+from skdsam_jax.models.initialization import convolution_kernel, dense_uniform, shared
 from skdsam_jax.models.operations import at_least_float32, convolution, depthwise_convolution
 from skdsam_jax.models.settings import Settings
 
@@ -60,7 +60,7 @@ class Conv(nnx.Conv):
             conv_general_dilated=convolution,
             dtype=dtype,
             param_dtype=param_dtype,
-            rngs=rngs,
+            rngs=shared(rngs),
         )
 
 
@@ -81,7 +81,9 @@ class DepthwiseConv(nnx.Module):
         param_dtype: DTypeLike = jnp.float32,
         rngs: nnx.Rngs,
     ) -> None:
-        self.kernel = nnx.Param(kernel_init(rngs.params(), (3, 3, 1, features), param_dtype))
+        self.kernel = nnx.Param(
+            kernel_init(shared(rngs).params(), (3, 3, 1, features), param_dtype)
+        )
         self.stride = stride
         self.dtype = dtype
 
@@ -127,7 +129,12 @@ class BatchNorm(nnx.BatchNorm):
     ) -> None:
         precise = at_least_float32(dtype)
         super().__init__(
-            features, momentum=0.9, epsilon=1e-5, dtype=precise, param_dtype=param_dtype, rngs=rngs
+            features,
+            momentum=0.9,
+            epsilon=1e-5,
+            dtype=precise,
+            param_dtype=param_dtype,
+            rngs=shared(rngs),
         )
         # Flax always keeps them in float32, which would round those of a float64 network.
         self.mean = RunningAverage(jnp.zeros(features, precise))
@@ -200,5 +207,5 @@ class Dense(nnx.Linear):
             bias_init=dense_uniform(in_features),
             dtype=at_least_float32(dtype),
             param_dtype=param_dtype,
-            rngs=rngs,
+            rngs=shared(rngs),
         )

@@ -12,7 +12,10 @@ from skdsam_jax.options import option
 class ModelOptions:
     """`config.model`: what `create_backbone` takes, and the width of `ShallowExits`."""
 
-    name: str = option("resnet18", "the backbone, a name of the table in `skdsam_jax.models`")
+    name: str = option(
+        "resnet18",
+        "the backbone, a name of the table in `skdsam_jax.models`, or module:Name of your own",
+    )
     width: int | None = option(
         None,
         "filters of the stem, of which all other widths are multiples; None: the backbone's own, "

@@ -15,7 +15,7 @@ from flax import nnx
 from jax import lax
 from jax.typing import DTypeLike
 
-from skdsam_jax.models.initialization import dense_uniform
+from skdsam_jax.models.initialization import dense_uniform, shared
 from skdsam_jax.models.layers import BatchNorm, Dense
 from skdsam_jax.models.operations import at_least_float32, relu
 from skdsam_jax.models.settings import Settings
@@ -110,7 +110,7 @@ class Pointwise(nnx.Linear):
             bias_init=uniform,
             dtype=dtype,
             param_dtype=param_dtype,
-            rngs=rngs,
+            rngs=shared(rngs),
         )
 
 

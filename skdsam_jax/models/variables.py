@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 
 from skdsam_jax.models.initialization import initialize
@@ -16,20 +17,25 @@ from skdsam_jax.models.initialization import initialize
 M = TypeVar("M", bound=nnx.Module)
 Tree = dict[str, Any]
 
+# Of variables: what random layers draw by, what is trained, and all others.
+_KINDS = (nnx.RngState, nnx.Param, ...)
+
 
 class Functional(Generic[M]):
     """A module split into its structure, which is static, and its variables, which are arrays.
 
     Attributes:
       params: the trainable variables as a tree of `jax.ShapeDtypeStruct`.
-      model_state: the other variables (BatchNorm's running averages, what a method keeps).
+      model_state: the other variables, such as BatchNorm's running averages. What random layers
+        such as `nnx.Dropout` draw by is none of them: `merge` says that.
     """
 
     def __init__(self, build: Callable[[nnx.Rngs], M]) -> None:
         """Args: build: makes the module; it is only traced, so nothing is allocated."""
         self._build = build
         module = nnx.eval_shape(lambda: initialize(build, 0))
-        self._graphdef, *states = nnx.split(module, nnx.Param, ...)
+        self._graphdef, randomness, *states = nnx.split(module, *_KINDS)
+        self._randomness = tuple(nnx.to_flat_state(randomness))
         self._variables = tuple(nnx.to_flat_state(state) for state in states)
         self.params, self.model_state = (_to_tree(state) for state in states)
 
@@ -39,17 +45,37 @@ class Functional(Generic[M]):
 
     def split(self, module: M) -> tuple[Tree, Tree]:
         """The variables (params, model_state) of a module of this structure."""
-        _, *states = nnx.split(module, nnx.Param, ...)
+        _, _, *states = nnx.split(module, *_KINDS)
         params, model_state = (_to_tree(state) for state in states)
         return params, model_state
 
-    def merge(self, params: Tree, model_state: Tree) -> M:
-        """A module that holds these variables, its own copies: it may change them under a trace."""
+    def merge(self, params: Tree, model_state: Tree, key: jax.Array | None = None) -> M:
+        """A module that holds these variables, its own copies: it may change them under a trace.
+
+        Args:
+          params: as in the attribute.
+          model_state: as in the attribute.
+          key: decides what random layers draw; None: the same each time.
+        """
         states = (
             _fill(variables, tree)
             for variables, tree in zip(self._variables, (params, model_state), strict=True)
         )
-        return nnx.merge(self._graphdef, *states, copy=True)
+        return nnx.merge(self._graphdef, self._seeded(key), *states, copy=True)
+
+    def _seeded(self, key: jax.Array | None) -> nnx.State:
+        """The state of all random layers: keys made of `key`, and counts of zero."""
+        if self._randomness and key is None:
+            key = jax.random.key(0)
+        seeded = []
+        for number, (path, variable) in enumerate(self._randomness):
+            shape, dtype = variable.get_value().shape, variable.get_value().dtype
+            if isinstance(variable, nnx.RngKey):
+                value = jax.random.split(jax.random.fold_in(key, number), shape)
+            else:
+                value = jnp.zeros(shape, dtype)
+            seeded.append((path, variable.replace(value)))
+        return nnx.from_flat_state(seeded)
 
 
 def set_variables(module: nnx.Module, params: Tree, model_state: Tree) -> None:
@@ -64,7 +90,7 @@ def set_variables(module: nnx.Module, params: Tree, model_state: Tree) -> None:
       KeyError: a variable of the module is missing; the message is its path.
       ValueError: a variable has another shape.
     """
-    _, *states = nnx.split(module, nnx.Param, ...)
+    _, _, *states = nnx.split(module, *_KINDS)
     for state, tree in zip(states, (params, model_state), strict=True):
         nnx.update(module, _fill(nnx.to_flat_state(state), tree))
 

@@ -12,7 +12,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from skdsam_jax.models import find_backbone
 from skdsam_jax.options import ConfigError
+from skdsam_jax.references import is_reference
 from skdsam_jax.trained.checkpoint_files import (
     CheckpointError,
     checkpoint_folders,
@@ -54,12 +56,14 @@ def load(
       The network, ready for uint8 images.
 
     Raises:
-      ConfigError: there is no such folder, run or step, no validation by which one is best, or it
-        was written by a newer version of this library.
+      ConfigError: there is no such folder, run or step, no validation by which one is best, it was
+        written by a newer version of this library, or its backbone is the user's own and its module
+        cannot be imported.
       CheckpointError: there is no checkpoint, or what was asked for is damaged.
     """
     path = pathlib.Path(workdir).expanduser().absolute()
     config = _read_config(path)
+    _check_backbone(path, config["model"].get("name", ""))
     record = read_record(path)
     state = _read_state(path, which)
     params, model_state = state["params"], state["model_state"]
@@ -99,6 +103,14 @@ def _read_config(path: pathlib.Path) -> dict[str, Any]:
     if not all(isinstance(config.get(name), Mapping) for name in ("data", "method", "model")):
         raise ConfigError(f"workdir {path}: its config.json is damaged")
     return config
+
+
+def _check_backbone(path: pathlib.Path, name: str) -> None:
+    """Raises a ConfigError if the network's own code is not there any more."""
+    try:
+        find_backbone(name) if is_reference(name) else None
+    except ConfigError as error:
+        raise ConfigError(f"workdir {path}: {error}") from None
 
 
 def _read_state(path: pathlib.Path, which: str | int) -> Items:

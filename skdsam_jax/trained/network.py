@@ -111,11 +111,11 @@ class Trained:
     def method(self) -> "Method":
         """The whole method, with its exits; holds copies of the arrays."""
         # Methods may start from a trained network, so they stand above this module.
-        from skdsam_jax.methods import create_method, find_method
+        from skdsam_jax.methods import create_method, current_name, find_method
 
         values = self.config["method"]
-        cls = find_method(values["name"])
-        options = build(cls.Options, {**values, "name": cls.Options().name}, "config.method")
+        name = current_name(values["name"])
+        options = build(find_method(name).Options, {**values, "name": name}, "config.method")
         cap = self.config["model"]["head_width_cap"]
         network = Functional(
             lambda rngs: create_method(

@@ -61,8 +61,9 @@ def preparation_of(dataset: str, side: int, *, streamed: bool) -> Preparation:
     """How the test images of the set called `dataset` are made of its pictures."""
     if streamed:
         return Preparation(side, CENTRAL_SHARE, reduced=True)
-    loader = DATASETS[dataset]
-    one_size = loader.one_size if isinstance(loader, PreparedSet) else dataset == "digits"
+    # Of an own set nothing is known but its images.
+    loader = DATASETS.get(dataset)
+    one_size = loader.one_size if isinstance(loader, PreparedSet) else dataset != "folder"
     return Preparation(side, 1.0, reduced=not one_size)
 
 

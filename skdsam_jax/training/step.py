@@ -17,6 +17,9 @@ from skdsam_jax.training.state import TrainState
 # Rows [B, V] of examples, the step of the run -> the batch that the method reads.
 BatchFunction = Callable[[jax.Array, jax.Array], Batch]
 
+# Folded into the key of a step, it gives that of random layers; the method draws by the key itself.
+_LAYERS = 2**31
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +158,9 @@ def _forward(
     network: Functional,
 ) -> tuple[jax.Array, tuple[Terms, ExitOutputs, Tree]]:
     """Loss, and its terms, the exits' outputs and the model state after it."""
-    method = network.merge(params, model_state)
+    # Random layers draw the same numbers in a step, however the run came to it.
+    key = None if batch.moment is None else jax.random.fold_in(batch.moment.key, _LAYERS)
+    method = network.merge(params, model_state, key)
     loss, (terms, outputs) = method.loss(batch, memory, frozen)
     return loss, (terms, outputs, network.split(method)[1])
 

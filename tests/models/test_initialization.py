@@ -94,3 +94,28 @@ def test_float64(start):
         assert {leaf.dtype for leaf in leaves(part)} == {np.dtype(np.float64)}
         kernel = np.asarray(part.projections[0].inner.kernel[...])
     assert not np.array_equal(kernel, kernel.astype(np.float32))
+
+
+class Mixed(nnx.Module):
+    """A layer of this library between two of Flax's own."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.first = nnx.Linear(4, 4, rngs=rngs)
+        self.dense = Dense(64, 8, rngs=rngs)
+        self.second = nnx.Linear(4, 4, rngs=rngs)
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+
+def test_layers_of_flax_are_given_keys_of_their_own():
+    mixed, again, other = (initialize(Mixed, seed) for seed in (0, 0, 1))
+    kernels = [np.asarray(part.first.kernel[...]) for part in (mixed, again, other)]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert not np.array_equal(kernels[0], kernels[2])
+    assert not np.array_equal(kernels[0], np.asarray(mixed.second.kernel[...]))
+
+
+def test_layers_of_flax_take_no_numbers_from_the_shared_draw():
+    alone = initialize(lambda rngs: Dense(64, 8, rngs=rngs), 0)
+    np.testing.assert_array_equal(
+        np.asarray(initialize(Mixed, 0).dense.kernel[...]), np.asarray(alone.kernel[...])
+    )

@@ -32,7 +32,7 @@ from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import describe_origin
 
 # Batches of images on which leaving early is timed.
-_TIMED_BATCHES = 8
+_TIMED_BATCHES = 32
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,13 +51,14 @@ class Evaluator:
 
     def __call__(self, examples: Examples) -> Predictions:
         """The predictions for all examples, in their order."""
-        batches = []
-        for images in examples.batches(self._batch_size):
-            padded = pad(images, self._batch_size)
-            predicted = jax.device_get(self._predict(self._exits.variables, padded))
-            batches.append(jax.tree.map(lambda rows, n=len(images): rows[..., :n, :], predicted))
+        batches = [self._predict_images(images) for images in examples.batches(self._batch_size)]
         joined = jax.tree.map(lambda *rows: np.concatenate(rows, axis=-2), *batches)
         return Predictions(examples.labels, *joined)
+
+    def _predict_images(self, images: np.ndarray) -> tuple[Any, ...]:
+        padded = pad(images, self._batch_size)
+        predicted = jax.device_get(self._predict(self._exits.variables, padded))
+        return jax.tree.map(lambda rows: rows[..., : len(images), :], predicted)
 
     def _predict_batch(
         self, variables: Variables, images: jax.Array

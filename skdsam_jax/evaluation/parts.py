@@ -6,7 +6,7 @@ equations is what must be carried along. Nothing is asked of methods or backbone
 """
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -178,11 +178,16 @@ class _Trace:
     ) -> Callable[[Variables, Carried], list[jax.Array]]:
         """Variables and the values of `begin` -> the values of `end`."""
         equations = [self.equations[index] for index in sorted(self._slice(end, set(begin)))]
-        inputs = [*self._constants, *self.leaves, *begin]
-        program = core.ClosedJaxpr(core.Jaxpr((), inputs, list(end), equations), ())
-        run = core.jaxpr_as_fun(program)
-        constants = tuple(self._constants.values())
-        return lambda variables, carried: run(*constants, *jax.tree.leaves(variables), *carried)
+        known = [*self._constants, *self.leaves, *begin]
+
+        def run(variables: Variables, carried: Carried) -> list[jax.Array]:
+            given = [*self._constants.values(), *jax.tree.leaves(variables), *carried]
+            values = dict(zip(known, given, strict=True))
+            for equation in equations:
+                values |= _evaluate(equation, values)
+            return [values[variable] for variable in end]
+
+        return run
 
     def _slice(self, targets: Iterable[core.Var], known: Collection[core.Var]) -> set[int]:
         """The equations that make `targets`, where `known` is there."""
@@ -195,6 +200,18 @@ class _Trace:
                 found.add(index)
                 wanted += _variables(self.equations[index].invars)
         return found
+
+
+def _evaluate(equation: core.JaxprEqn, values: Mapping[core.Var, Any]) -> dict[core.Var, Any]:
+    """What an equation writes, as JAX's own interpreter of such programs computes it."""
+    primitive = equation.primitive
+    read = [
+        atom.val if isinstance(atom, core.Literal) else values[atom] for atom in equation.invars
+    ]
+    with equation.ctx.manager:
+        written = primitive.bind(*read, **primitive.get_bind_params(equation.params))
+    results = written if primitive.multiple_results else [written]
+    return dict(zip(equation.outvars, results, strict=True))
 
 
 def _variables(atoms: Iterable[Any]) -> Iterable[core.Var]:

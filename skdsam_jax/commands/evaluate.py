@@ -26,6 +26,7 @@ from skdsam_jax.evaluation.report import (
     fit_temperatures,
     measure_speed,
 )
+from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError, known
 from skdsam_jax.trained import Trained, load
 from skdsam_jax.training.state import data_mesh
@@ -89,7 +90,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     if plots.available():
         print(", ".join(str(path) for path in plots.draw(result, out)))
     else:
-        print("no pictures: they take matplotlib, the extra `plots` of skdsam_jax")
+        print(f"no pictures without matplotlib; for them: {install_command('plots')}")
 
 
 def evaluate(

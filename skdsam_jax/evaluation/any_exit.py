@@ -13,6 +13,7 @@ import numpy as np
 from skdsam_jax.evaluation.evaluator import pad
 from skdsam_jax.evaluation.exits import Exits, Variables
 from skdsam_jax.evaluation.parts import Carried, Parts
+from skdsam_jax.models.operations import at_least_float32
 from skdsam_jax.trained import Trained
 
 # Batches of answers that wait for an image before them, at most; then it is answered.
@@ -197,7 +198,7 @@ class AnyExit:
 
     def _soften(self, logits: jax.Array, exit: int) -> jax.Array:
         """Probabilities, in at least float32."""
-        logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+        logits = logits.astype(at_least_float32(logits.dtype))
         return jax.nn.softmax(logits / self._temperatures[exit])
 
 
@@ -242,6 +243,9 @@ class _Cascade:
     def _wait(self, exit: int, carried: Carried, numbers: np.ndarray, stay: np.ndarray) -> None:
         """Joins what waits before `exit`; a full batch goes on."""
         size = self._network._batch_size
+        if len(stay) == size and exit not in self._waiting:
+            self._advance(exit, carried, numbers)
+            return
         before, waiting = self._waiting.pop(exit, (carried, numbers[:0]))
         everyone = np.concatenate([waiting, numbers[stay]])
         rows = np.zeros(2 * size, np.int32)

@@ -13,6 +13,8 @@ from skdsam_jax.evaluation.decoding import read_ahead
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained import Trained
 
+_MOST_BYTES = 2**28
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Examples:
@@ -36,11 +38,17 @@ class Examples:
             yield np.stack(batch)
 
     def sample(self, count: int) -> np.ndarray:
-        """At most `count` images, evenly spaced: sets are often in the order of their classes."""
-        indices = np.unique(
-            np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
-        )
-        return np.stack([self.read(int(index)) for index in indices])
+        """Some images, evenly spaced, for sets are often in the order of their classes.
+
+        Args:
+          count: the most images; fewer where they would take more than a quarter of a GiB.
+
+        Returns:
+          uint8 [images, height, width, channels].
+        """
+        count = max(1, min(count, len(self), _MOST_BYTES // self.read(0).nbytes))
+        indices = np.linspace(0, len(self) - 1, count).round().astype(int)
+        return np.stack(list(read_ahead(self.read, indices, ahead=count)))
 
     def changed(self, change: Callable[[np.ndarray, int], np.ndarray]) -> "Examples":
         """The same examples, each image replaced by `change(image, index)`."""

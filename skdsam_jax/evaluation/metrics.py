@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from skdsam_jax.methods import ExitOutputs, Terms
+from skdsam_jax.models.operations import at_least_float32
 
 Sums = dict[str, jax.Array]
 
@@ -63,7 +64,7 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
 def exit_log_probabilities(outputs: ExitOutputs) -> jax.Array:
     """The logarithms of q^i, of every exit, [C, batch, classes], in at least float32."""
     logits = jnp.stack(outputs.logits)
-    return jax.nn.log_softmax(logits.astype(jnp.promote_types(logits.dtype, jnp.float32)))
+    return jax.nn.log_softmax(logits.astype(at_least_float32(logits.dtype)))
 
 
 def ensemble_log_probabilities(outputs: ExitOutputs) -> jax.Array:
@@ -77,7 +78,7 @@ def ensemble_log_probabilities(outputs: ExitOutputs) -> jax.Array:
 
 def other_log_probabilities(outputs: ExitOutputs) -> dict[str, jax.Array]:
     """Of each other prediction its log probabilities, [batch, classes]."""
-    dtype = jnp.promote_types(outputs.logits[-1].dtype, jnp.float32)
+    dtype = at_least_float32(outputs.logits[-1].dtype)
     return {
         name: jax.nn.log_softmax(logits.astype(dtype)) for name, logits in outputs.others.items()
     }

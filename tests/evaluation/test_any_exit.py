@@ -87,6 +87,18 @@ def test_temperatures_soften(byot, network, images, probabilities):
         AnyExit(byot.trained, BATCH, temperatures=[1.0, 2.0])
 
 
+def test_in_float64_without_implicit_promotion(byot, images):
+    with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
+        trained = byot.trained
+        network = AnyExit(trained, BATCH, temperatures=[1.0, 2.0, 1.0])
+        answers = list(network.leave_early(images, 0.3))
+        deepest = [answer.probabilities for answer in network.answer_at(images)]
+        expected = trained.predict(images)
+    assert deepest[0].dtype == np.float64
+    np.testing.assert_allclose(deepest, expected, rtol=1e-9)
+    assert len(answers) == len(images)
+
+
 def test_costs_are_those_of_the_network(byot, network):
     assert len(network) == 3
     deepest = network.costs[-1]

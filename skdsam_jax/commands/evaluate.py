@@ -7,7 +7,8 @@ Writes `evaluation.json` and, with the extra `plots`, pictures. docs/evaluation.
 
 import argparse
 import pathlib
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -82,6 +83,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         batch_size=options.batch_size,
         seconds=options.seconds,
         corruptions=corruptions,
+        say=lambda line: print(line, file=sys.stderr, flush=True),
     )
     out = options.out or options.workdir / "evaluation"
     write_json(out, result | describe_origin(data_mesh(jax.devices()[:1])))
@@ -100,6 +102,7 @@ def evaluate(
     batch_size: int,
     seconds: float,
     corruptions: Sequence[str] = (),
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """All measures of a network on a set.
 
@@ -109,19 +112,25 @@ def evaluate(
       batch_size: of the network that leaves early, and of what is timed.
       seconds: how long the speed of the exits is measured, and that of leaving early.
       corruptions: names of `CORRUPTIONS`.
+      say: told what is about to be done.
 
     Returns:
       Plain values; docs/evaluation.md says which.
     """
     evaluator = Evaluator(trained, trained.config["evaluation"]["batch_size"])
+    say(f"classifying {len(source.examples):,} images of {source.name}, split {source.split}")
     predictions = evaluator(source.examples)
-    validation = None if source.validation is None else evaluator(source.validation)
+    validation = None
+    if source.validation is not None:
+        say(f"fitting temperatures and thresholds on {len(source.validation):,} others")
+        validation = evaluator(source.validation)
     temperatures = None if validation is None else fit_temperatures(validation)
     network = AnyExit(trained, batch_size, temperatures=temperatures)
     any_exit = describe_any_exit(
         network, predictions, validation, temperatures, why_not=source.why_no_validation
     )
     points = any_exit["operating_points"]
+    say("measuring the speed of every exit")
     images = source.examples.sample(_TIMED_BATCHES * batch_size)
     speed, ratios = measure_speed(network, images, points, batch_size=batch_size, seconds=seconds)
     for point, ratio in zip(points, ratios, strict=True):
@@ -141,16 +150,17 @@ def evaluate(
     for described, cost in zip(result["exits"], network.costs, strict=True):
         described |= cost._asdict()
     if corruptions:
-        result["corruptions"] = _measure_corruptions(evaluator, source, corruptions)
+        result["corruptions"] = _measure_corruptions(evaluator, source, corruptions, say)
     return result
 
 
 def _measure_corruptions(
-    evaluator: Evaluator, source: Source, names: Sequence[str]
+    evaluator: Evaluator, source: Source, names: Sequence[str], say: Callable[[str], None]
 ) -> dict[str, Any]:
     """The accuracy [severity][exit] under each corruption, and means over both."""
     accuracies = {}
     for name in names:
+        say(f"classifying under {name}, at five severities")
         accuracies[name] = []
         for severity in SEVERITIES:
             changed = source.examples.changed(

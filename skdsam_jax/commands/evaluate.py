@@ -22,6 +22,7 @@ from skdsam_jax.evaluation.any_exit import AnyExit
 from skdsam_jax.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from skdsam_jax.evaluation.evaluator import Evaluator, as_evaluated
 from skdsam_jax.evaluation.report import (
+    TIMED_BATCHES,
     describe_any_exit,
     describe_predictions,
     fit_temperatures,
@@ -32,9 +33,6 @@ from skdsam_jax.options import ConfigError, known
 from skdsam_jax.trained import Trained, load
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import describe_origin
-
-# Batches of images on which leaving early is timed.
-_TIMED_BATCHES = 32
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -131,7 +129,7 @@ def evaluate(
     )
     points = any_exit["operating_points"]
     say("measuring the speed of every exit")
-    images = source.examples.sample(_TIMED_BATCHES * batch_size)
+    images = source.examples.sample(TIMED_BATCHES * batch_size)
     speed, ratios = measure_speed(network, images, points, batch_size=batch_size, seconds=seconds)
     for point, ratio in zip(points, ratios, strict=True):
         point["speed_relative_to_deepest_exit"] = ratio

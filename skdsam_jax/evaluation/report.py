@@ -1,7 +1,8 @@
 """All that is measured of a trained network on one set, as plain values."""
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,10 @@ from skdsam_jax.evaluation.thresholds import (
     choose_threshold,
     measure_threshold,
 )
+
+# Batches on which leaving early is timed: so many that the last ones, which are filled up with
+# padding, do not count.
+TIMED_BATCHES = 32
 
 # Shares of the deepest exit's FLOPs for which a threshold is chosen.
 BUDGETS = (0.75, 0.5)
@@ -138,7 +143,8 @@ def measure_speed(
 
     Args:
       network: what computes.
-      images: uint8 [images, height, width, channels], such as the set's own in equal parts.
+      images: uint8 [images, height, width, channels], such as the set's own, evenly spaced; they
+        are repeated until they fill `TIMED_BATCHES`.
       points: operating points of `describe_any_exit`.
       batch_size: of `network`.
       seconds: how long to measure each of both.
@@ -158,12 +164,15 @@ def measure_speed(
     if not points:
         return speed, []
 
+    def stream() -> Iterator[np.ndarray]:
+        return itertools.islice(itertools.cycle(images), TIMED_BATCHES * batch_size)
+
     def leave(threshold: float | None) -> object:
         early = math.inf if threshold is None else threshold
-        return [answer.exit for answer in network.leave_early(images, early)]
+        return [answer.exit for answer in network.leave_early(stream(), early)]
 
     def stay() -> object:
-        return [answer.exit for answer in network.answer_at(images)]
+        return [answer.exit for answer in network.answer_at(stream())]
 
     runs = [lambda point=point: leave(point["measured"]["threshold"]) for point in points]
     whole, *early = median_seconds([stay, *runs], seconds=seconds)

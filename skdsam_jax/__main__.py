@@ -16,6 +16,8 @@ COMMANDS = {
     "preview": "draw what a network sees of the training images",
     "sweep": "train every cell of a table",
     "report": "make the page of results from finished runs",
+    "evaluate": "measure a finished run: every exit, early exits, calibration, corruptions",
+    "predict": "classify pictures with the network of a run",
 }
 
 

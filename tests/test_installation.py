@@ -109,5 +109,8 @@ def test_from_a_wheel_in_an_empty_folder(installed, tmp_path):
     assert "| byot |" in skdsam("report", "runs")
     skdsam("preview", "--config=digits.py", "--out=grid.png", "--images=2", "--versions=2")
     assert (tmp_path / "grid.png").stat().st_size > 0
+    skdsam("evaluate", "runs/digits", "--seconds=0", "--batch_size=16")
+    assert (tmp_path / "runs" / "digits" / "evaluation" / "evaluation.json").is_file()
+    assert skdsam("predict", "runs/digits", "grid.png", "--confidence=0.5").startswith("grid.png")
     table = ("--table=peers", "--family=digits", "--seeds=0", "--workdir=runs/table", "--dry_run")
     assert "runs/table/cs_kd-resnet18-digits/seed-0: " in skdsam("sweep", *table)

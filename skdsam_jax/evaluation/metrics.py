@@ -15,6 +15,7 @@ import numpy as np
 import optax
 
 from skdsam_jax.methods import ExitOutputs, Terms
+from skdsam_jax.models.operations import at_least_float32
 
 Sums = dict[str, jax.Array]
 
@@ -41,35 +42,58 @@ def exit_sums(outputs: ExitOutputs, labels: jax.Array, mask: jax.Array) -> Sums:
       [C-1] = KL(q^C || q^i), `mixture_kl` = KL(q^C || sum_i a_i q^i), and, of a method with
       attention, those of `attention_sums`.
     """
-    logits = jnp.stack(outputs.logits)
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    log_probabilities = jax.nn.log_softmax(logits)
-    weights = outputs.attention
+    log_probabilities = exit_log_probabilities(outputs)
     exits = len(outputs.logits)
-    mask = mask.astype(logits.dtype)
+    mask = mask.astype(log_probabilities.dtype)
     sums = {"count": jnp.sum(mask)}
-    if exits == 1:
-        log_probabilities = jnp.concatenate([log_probabilities, log_probabilities])
-    else:
-        if weights is None:
-            weights = jnp.full((exits - 1, logits.shape[1]), 1 / (exits - 1), logits.dtype)
-        teacher = log_probabilities[-1]
-        mixture = jax.scipy.special.logsumexp(
-            log_probabilities[:-1], axis=0, b=weights[:, :, None].astype(logits.dtype)
-        )
-        ensemble = jnp.logaddexp(teacher, mixture) - np.log(2).astype(logits.dtype)
-        log_probabilities = jnp.concatenate([log_probabilities, ensemble[None]])
-        students = log_probabilities[: exits - 1]
+    teacher, students = log_probabilities[-1], log_probabilities[:-1]
+    if exits > 1:
+        mixture, weights = _mixture(outputs, students)
         sums["kl"] = jnp.sum(mask * _divergence(teacher[None], students), axis=-1)
         sums["mixture_kl"] = jnp.sum(mask * _divergence(teacher, mixture))
         if outputs.attention is not None:
             sums |= attention_sums(weights, mask)
-    for other, predicted in outputs.others.items():
-        other_sums = _prediction_sums(
-            jax.nn.log_softmax(predicted.astype(logits.dtype))[None], labels, mask
-        )
+    ensemble = ensemble_log_probabilities(outputs)
+    for other, predicted in other_log_probabilities(outputs).items():
+        other_sums = _prediction_sums(predicted[None], labels, mask)
         sums |= {f"{_OTHERS}{other}/{name}": value for name, value in other_sums.items()}
+    log_probabilities = jnp.concatenate([log_probabilities, ensemble[None]])
     return sums | _prediction_sums(log_probabilities, labels, mask)
+
+
+def exit_log_probabilities(outputs: ExitOutputs) -> jax.Array:
+    """The logarithms of q^i, of every exit, [C, batch, classes], in at least float32."""
+    logits = jnp.stack(outputs.logits)
+    return jax.nn.log_softmax(logits.astype(at_least_float32(logits.dtype)))
+
+
+def ensemble_log_probabilities(outputs: ExitOutputs) -> jax.Array:
+    """The ensemble's log probabilities, [batch, classes]; see `exit_sums`."""
+    *students, teacher = exit_log_probabilities(outputs)
+    if not students:
+        return teacher
+    mixture, _ = _mixture(outputs, jnp.stack(students))
+    return jnp.logaddexp(teacher, mixture) - np.log(2).astype(teacher.dtype)
+
+
+def other_log_probabilities(outputs: ExitOutputs) -> dict[str, jax.Array]:
+    """Of each other prediction its log probabilities, [batch, classes]."""
+    dtype = at_least_float32(outputs.logits[-1].dtype)
+    return {
+        name: jax.nn.log_softmax(logits.astype(dtype)) for name, logits in outputs.others.items()
+    }
+
+
+def _mixture(outputs: ExitOutputs, students: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The logarithm of sum_i a_i q^i, [batch, classes], of the shallow exits, and the weights a."""
+    weights = outputs.attention
+    if weights is None:
+        shape = students.shape[:2]
+        weights = jnp.full(shape, 1 / len(students), students.dtype)
+    mixture = jax.scipy.special.logsumexp(
+        students, axis=0, b=weights[:, :, None].astype(students.dtype)
+    )
+    return mixture, weights
 
 
 def attention_sums(weights: jax.Array, mask: jax.Array | None = None) -> Sums:

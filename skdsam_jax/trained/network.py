@@ -110,6 +110,11 @@ class Trained:
 
     def method(self) -> "Method":
         """The whole method, with its exits; holds copies of the arrays."""
+        return self.method_network.merge(self.params, self.model_state)
+
+    @functools.cached_property
+    def method_network(self) -> Functional["Method"]:
+        """The whole method as a pure function of its variables."""
         # Methods may start from a trained network, so they stand above this module.
         from skdsam_jax.methods import create_method, current_name, find_method
 
@@ -117,7 +122,7 @@ class Trained:
         name = current_name(values["name"])
         options = build(find_method(name).Options, {**values, "name": name}, "config.method")
         cap = self.config["model"]["head_width_cap"]
-        network = Functional(
+        return Functional(
             lambda rngs: create_method(
                 options,
                 self._backbone(rngs),
@@ -126,7 +131,6 @@ class Trained:
                 **self._settings(rngs),
             )
         )
-        return network.merge(self.params, self.model_state)
 
     @functools.cached_property
     def network(self) -> Functional[Classifier]:

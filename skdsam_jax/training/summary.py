@@ -74,12 +74,26 @@ def make_summary(
         "parameters": trainer.parameter_count,
         "images_per_step": trainer.images_per_step,
         "params_digest": digest(state.params, state.model_state, state.memory),
-        "command": describe_command(),
         "config": config.to_dict(experiment),
+        **describe_origin(trainer.mesh),
+    }
+
+
+def describe_origin(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """What numbers come from: the command, the code, and what it ran on.
+
+    Args:
+      mesh: the devices that computed them.
+
+    Returns:
+      `command`, `commit`, `versions`, `xla_flags` and `hardware`.
+    """
+    return {
+        "command": describe_command(),
         "commit": describe_commit(),
         "versions": describe_versions(),
         "xla_flags": runtime.xla_flags(),
-        "hardware": describe_hardware(trainer.mesh),
+        "hardware": describe_hardware(mesh),
     }
 
 

@@ -1,0 +1,100 @@
+"""How `predict` writes its answers: as a table, as CSV or as JSON lines."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+
+class Prediction(NamedTuple):
+    """What was said of one file.
+
+    Attributes:
+      file: its path as it was given or found.
+      exit: the exit that answered, from 1.
+      ranked: names and probabilities of the most probable classes, the most probable first.
+    """
+
+    file: str
+    exit: int
+    ranked: Sequence[tuple[str, float]]
+
+
+def as_table(
+    predictions: Iterable[Prediction],
+    class_names: Sequence[str],
+    *,
+    width: int,
+    top: int,
+    exits: bool,
+) -> Iterator[str]:
+    """Lines of a table, each as soon as its prediction is there.
+
+    Args:
+      predictions: in the order of the files.
+      class_names: that there are, so that all columns fit.
+      width: of the longest file's name.
+      top: how many classes stand behind a file.
+      exits: whether it is said which exit answered.
+
+    Yields:
+      A line for each file, without a header and without its end.
+    """
+    longest = max(map(len, class_names))
+    for file, exit_, ranked in predictions:
+        cells = [file.ljust(width), *([f"exit {exit_}"] if exits else [])]
+        cells += [f"{name.ljust(longest)} {probability:.4f}" for name, probability in ranked]
+        yield "  ".join(cells)
+
+
+def as_csv(
+    predictions: Iterable[Prediction],
+    class_names: Sequence[str],
+    *,
+    width: int,
+    top: int,
+    exits: bool,
+) -> Iterator[str]:
+    """A header and a row for each file; takes what `as_table` takes.
+
+    Columns are `file`, `exit` if it is said, `class` and `probability`, and those of the next
+    classes, `class_2`, `probability_2` and so on.
+    """
+    names = ["file", *(["exit"] if exits else []), "class", "probability"]
+    names += [f"{name}_{place}" for place in range(2, top + 1) for name in ("class", "probability")]
+    yield _row(names)
+    for file, exit_, ranked in predictions:
+        cells = [file, *([exit_] if exits else [])]
+        yield _row([*cells, *(value for pair in ranked for value in pair)])
+
+
+def as_json_lines(
+    predictions: Iterable[Prediction],
+    class_names: Sequence[str],
+    *,
+    width: int,
+    top: int,
+    exits: bool,
+) -> Iterator[str]:
+    """An object for each file: `file`, `exit`, `class`, `probability` and `top`, a list of both.
+
+    Takes what `as_table` takes.
+    """
+    for file, exit_, ranked in predictions:
+        classes = [{"class": name, "probability": probability} for name, probability in ranked]
+        said = {"exit": exit_} if exits else {}
+        yield json.dumps({"file": file, **said, **classes[0], "top": classes})
+
+
+def _row(values: Sequence[Any]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(values)
+    return text.getvalue()
+
+
+FORMATS: dict[str, Callable[..., Iterator[str]]] = {
+    "table": as_table,
+    "csv": as_csv,
+    "jsonl": as_json_lines,
+}

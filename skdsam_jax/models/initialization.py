@@ -1,13 +1,13 @@
 """How parameters start, and how to start all those of a network quickly.
 
 XLA takes 30 to 100 ms to compile each random draw, and a network with its heads has a hundred.
-`initialize` draws once and cuts every layer's numbers out of that. Layers of Flax itself, which a
+`Initializer` draws once and cuts every layer's numbers out of that. Layers of Flax itself, which a
 network of the user's own may have, are given keys as anywhere else.
 """
 
 import math
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from typing import Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from jax.typing import DTypeLike
 
 M = TypeVar("M", bound=nnx.Module)
 Sampler = Callable[..., jax.Array]
+# How numbers are drawn, and of which type.
+_Kind = tuple[Sampler, jnp.dtype]
 
 # Folded into the key of a network, it gives the key of Flax's own layers; draws fold in 0, 1, ...
 _FLAX = 2**31
@@ -27,7 +29,7 @@ def convolution_kernel(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike)
     He et al., https://arxiv.org/abs/1502.01852, in its fan-out form; depthwise kernels too.
 
     Args:
-      key: a random key, or what `initialize` passes for one.
+      key: a random key, or what `Initializer` passes for one.
       shape: (kernel_size, kernel_size, in_features of a group, out_features).
       dtype: the type of the weights.
 
@@ -57,25 +59,40 @@ def fan_in_uniform(key: jax.Array, shape: tuple[int, ...], dtype: DTypeLike) -> 
     return dense_uniform(math.prod(shape[:-1]))(key, shape, dtype)
 
 
-def initialize(build: Callable[[nnx.Rngs], M], seed: int | jax.Array) -> M:
-    """Builds a network whose layers share one random draw of each kind; call it under `jax.jit`.
+class Initializer(Generic[M]):
+    """Builds a network whose layers share one random draw of each kind.
 
     The numbers depend on the seed, the network and JAX's generator, not on devices or sharding.
     They are not those that `build(nnx.Rngs(seed))` gives, but they are distributed alike.
 
-    Args:
-      build: makes the network; it is called twice, with an `nnx.Rngs` of one stream.
-      seed: any integer.
-
-    Returns:
-      The network.
+    Attributes:
+      abstract: the network without its arrays.
     """
-    draw, key = _SharedDraw(), jax.random.key(seed)
-    nnx.eval_shape(lambda: build(_SharingRngs(draw, jax.random.key(0))))
-    draw.fill(key)
-    network = build(_SharingRngs(draw, jax.random.fold_in(key, _FLAX)))
-    draw.clear()
-    return network
+
+    def __init__(self, build: Callable[[nnx.Rngs], M]) -> None:
+        """Counts what there is to draw.
+
+        Args:
+          build: makes the network, here and in each call, with an `nnx.Rngs` of one stream.
+        """
+        self._build = build
+        draw = _SharedDraw()
+        self.abstract = nnx.eval_shape(lambda: build(_SharingRngs(draw, jax.random.key(0))))
+        self._counts = draw.used
+
+    def __call__(self, seed: int | jax.Array) -> M:
+        """The network of a seed, any integer; call it under `jax.jit`."""
+        key = jax.random.key(seed)
+        draw = _SharedDraw()
+        draw.fill(key, self._counts)
+        network = self._build(_SharingRngs(draw, jax.random.fold_in(key, _FLAX)))
+        draw.clear()
+        return network
+
+
+def initialize(build: Callable[[nnx.Rngs], M], seed: int | jax.Array) -> M:
+    """Builds one network; see `Initializer`."""
+    return Initializer(build)(seed)
 
 
 def shared(rngs: nnx.Rngs) -> nnx.Rngs:
@@ -87,22 +104,21 @@ class _SharedDraw:
     """Stands in for `nnx.Rngs`, and for the keys it gives: counts numbers, then hands them out."""
 
     def __init__(self) -> None:
-        self._used: dict[tuple[Sampler, jnp.dtype], int] = {}
-        self._numbers: dict[tuple[Sampler, jnp.dtype], jax.Array] | None = None
+        self.used: dict[_Kind, int] = {}
+        self._numbers: dict[_Kind, jax.Array] | None = None
 
     def params(self) -> "_SharedDraw":
         return self
 
-    def fill(self, key: jax.Array) -> None:
-        """Draws as many numbers of each kind as were asked for so far."""
+    def fill(self, key: jax.Array, counts: Mapping[_Kind, int]) -> None:
+        """Draws as many numbers of each kind."""
         self._numbers = {
             # Without the barrier XLA would repeat the whole draw in each slice of it.
             kind: jax.lax.optimization_barrier(
                 kind[0](jax.random.fold_in(key, i), (count,), kind[1])
             )
-            for i, (kind, count) in enumerate(self._used.items())
+            for i, (kind, count) in enumerate(counts.items())
         }
-        self._used = dict.fromkeys(self._used, 0)
 
     def clear(self) -> None:
         """Lets go of the numbers, which are those of a trace: a module may keep its `rngs`."""
@@ -110,8 +126,8 @@ class _SharedDraw:
 
     def take(self, sampler: Sampler, shape: tuple[int, ...], dtype: DTypeLike) -> jax.Array:
         kind = (sampler, jnp.dtype(dtype))
-        start = self._used.get(kind, 0)
-        self._used[kind] = stop = start + math.prod(shape)
+        start = self.used.get(kind, 0)
+        self.used[kind] = stop = start + math.prod(shape)
         if self._numbers is None:
             return jnp.zeros(shape, dtype)
         return jax.lax.slice(self._numbers[kind], (start,), (stop,)).reshape(shape)

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from skdsam_jax.models.initialization import initialize
+from skdsam_jax.models.initialization import Initializer
 
 M = TypeVar("M", bound=nnx.Module)
 Tree = dict[str, Any]
@@ -32,16 +32,15 @@ class Functional(Generic[M]):
 
     def __init__(self, build: Callable[[nnx.Rngs], M]) -> None:
         """Args: build: makes the module; it is only traced, so nothing is allocated."""
-        self._build = build
-        module = nnx.eval_shape(lambda: initialize(build, 0))
-        self._graphdef, randomness, *states = nnx.split(module, *_KINDS)
+        self._initializer = Initializer(build)
+        self._graphdef, randomness, *states = nnx.split(self._initializer.abstract, *_KINDS)
         self._randomness = tuple(nnx.to_flat_state(randomness))
         self._variables = tuple(nnx.to_flat_state(state) for state in states)
         self.params, self.model_state = (_to_tree(state) for state in states)
 
     def init(self, seed: int | jax.Array) -> tuple[Tree, Tree]:
         """Freshly initialised (params, model_state); call it under `jax.jit`."""
-        return self.split(initialize(self._build, seed))
+        return self.split(self._initializer(seed))
 
     def split(self, module: M) -> tuple[Tree, Tree]:
         """The variables (params, model_state) of a module of this structure."""

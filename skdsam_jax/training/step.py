@@ -130,8 +130,8 @@ def evaluation_step(
     return exit_sums(method.outputs(images, train=False), labels, mask)
 
 
-def empty_sums(state: TrainState, batch: Batch, frozen: Tree, *, network: Functional) -> EpochSums:
-    """The sums of no step; the arguments may be abstract, only their shapes matter."""
+def sum_shapes(state: TrainState, batch: Batch, frozen: Tree, *, network: Functional) -> Sums:
+    """Shapes and types of the sums of a step; the arguments may be abstract."""
 
     def step_sums(state: TrainState, batch: Batch, frozen: Tree) -> Sums:
         loss, (terms, outputs, _) = _forward(
@@ -140,7 +140,11 @@ def empty_sums(state: TrainState, batch: Batch, frozen: Tree, *, network: Functi
         labels = _anchor_labels(batch, outputs)
         return training_sums(loss, terms, outputs, labels, gradient=state.params)
 
-    shapes = jax.eval_shape(step_sums, state, batch, frozen)
+    return jax.eval_shape(step_sums, state, batch, frozen)
+
+
+def empty_sums(shapes: Sums) -> EpochSums:
+    """The sums of no step, of these shapes."""
     return EpochSums(
         training={name: jnp.zeros(sums.shape, sums.dtype) for name, sums in shapes.items()},
         skipped=jnp.zeros((), jnp.int32),

@@ -22,7 +22,7 @@ from skdsam_jax.training.building import build_method, compute_types
 from skdsam_jax.training.device_memory import check_memory
 from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState, create_optimizer
-from skdsam_jax.training.step import EpochSums, empty_sums
+from skdsam_jax.training.step import EpochSums, empty_sums, sum_shapes
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
 _STEPS_PER_DISPATCH = 100
@@ -112,13 +112,13 @@ class Trainer:
         )
         self._evaluate = jit(self.programs.evaluate)
         self._norm = jit(optax.tree.norm)
-        self.empty_sums = jit(self._make_empty_sums)
+        self.empty_sums = jit(lambda: empty_sums(self._sum_shapes))
 
-    @property
+    @functools.cached_property
     def abstract(self) -> tuple[TrainState, EpochSums]:
         """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
-        state = jax.eval_shape(self.programs.initial, self._seed, self._labels)
-        sums = jax.eval_shape(self._make_empty_sums)
+        state = self._initial.eval_shape(self._seed, self._labels)
+        sums = jax.eval_shape(empty_sums, self._sum_shapes)
         return jax.tree.map(self._abstract, (state, sums))
 
     @property
@@ -188,12 +188,17 @@ class Trainer:
         """The L2 norm of all parameters."""
         return float(self._norm(state.params))
 
-    def _make_empty_sums(self) -> EpochSums:
-        state = jax.eval_shape(self.programs.initial, self._seed, self._labels)
+    @functools.cached_property
+    def _sum_shapes(self) -> Sums:
+        """Found by tracing the loss, which takes as long as much of the start of a run."""
+        return self._trace_sum_shapes()
+
+    def _trace_sum_shapes(self) -> Sums:
+        state = self._initial.eval_shape(self._seed, self._labels)
         rows = jax.ShapeDtypeStruct((self._order.batch_size, self._order.reads.count), jnp.int32)
         data = self._training.abstract
         batch = jax.eval_shape(self.programs.batch, data, self._seed, rows, 0)
-        return empty_sums(state, batch, self._frozen, network=self._network)
+        return sum_shapes(state, batch, self._frozen, network=self._network)
 
     def _labels_to_remember(self) -> jax.Array | None:
         """The set's labels where the method makes a memory of them: reading them may take long."""

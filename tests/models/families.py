@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from skdsam_jax.models import create_backbone, initialize
+from skdsam_jax.models import create_backbone
 from skdsam_jax.models.densenet import DenseNet
 from skdsam_jax.models.dianet import DIAResNet
+from skdsam_jax.models.initialization import Initializer
 from skdsam_jax.models.resnet import BasicBlock, Block8x64d, ResNet
 from skdsam_jax.models.wide_resnet import WideResNet
 
@@ -26,7 +27,7 @@ TINY = {
 
 def abstract(build: Callable[[nnx.Rngs], nnx.Module]) -> nnx.Module:
     """The module that `build` makes; nothing is allocated."""
-    return nnx.eval_shape(lambda: initialize(build, 0))
+    return Initializer(build).abstract
 
 
 @functools.cache

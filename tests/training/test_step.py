@@ -14,7 +14,7 @@ from skdsam_jax.batch import Batch
 from skdsam_jax.methods import ExitOutputs
 from skdsam_jax.models.variables import Functional
 from skdsam_jax.training.state import TrainState
-from skdsam_jax.training.step import empty_sums, train_step, train_steps
+from skdsam_jax.training.step import empty_sums, sum_shapes, train_step, train_steps
 
 STEPS_PER_EPOCH, BATCH, PIXELS, CLASSES = 3, 4, 5, 3
 
@@ -78,7 +78,7 @@ def _start(network, **changes):
     )
     batch_function = functools.partial(_make_batch, **changes)
     batch = jax.eval_shape(_make_batch, _order()[0], 0)
-    sums = empty_sums(state, batch, FROZEN, network=network)
+    sums = empty_sums(sum_shapes(state, batch, FROZEN, network=network))
     return (
         state,
         sums,

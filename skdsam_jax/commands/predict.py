@@ -161,24 +161,22 @@ class _Timed:
 
     def __init__(self, answers: Iterable[Answer], batch_size: int) -> None:
         self._answers, self._batch_size = answers, batch_size
-        self._count, self._marks = 0, {}
+        self._count, self._begin, self._end = 0, 0.0, 0.0
 
     def __iter__(self) -> Iterator[Answer]:
         for answer in self._answers:
             self._count += 1
-            if self._count in (1, self._batch_size + 1):
-                self._marks[self._count] = time.perf_counter()
+            self._end = time.perf_counter()
+            if self._count == self._batch_size:
+                self._begin = self._end
             yield answer
-        self._marks[self._count + 1] = time.perf_counter()
 
     def describe(self) -> str:
-        """How many images there were and, of more than a batch, how many a second."""
-        counts = sorted(self._marks)
-        if self._count <= self._batch_size:
-            return f"{self._count} images"
-        taken = self._marks[counts[-1]] - self._marks[self._batch_size + 1]
-        rate = (self._count - self._batch_size) / max(taken, 1e-9)
-        return f"{self._count} images, {rate:,.0f} images/s after the first batch"
+        """How many images there were and, of two batches or more, how many a second."""
+        if self._count < 2 * self._batch_size:
+            return f"{self._count:,} images"
+        rate = (self._count - self._batch_size) / (self._end - self._begin)
+        return f"{self._count:,} images, {rate:,.0f} images/s after the first batch"
 
 
 def _describe(

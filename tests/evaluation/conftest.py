@@ -46,6 +46,12 @@ def train(workdir, method, **fields):
     return Finished(workdir, summary)
 
 
+@pytest.fixture(scope="session", name="train")
+def train_fixture():
+    """Trains a method on digits, in a folder."""
+    return train
+
+
 @pytest.fixture(scope="session")
 def byot(tmp_path_factory):
     """Three exits and a validation split."""

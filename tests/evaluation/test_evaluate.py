@@ -175,3 +175,26 @@ def test_pictures(evaluated, tmp_path):
     for path in files:
         with Image.open(path) as picture:
             assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_a_student_needs_no_teacher_any_more(train, plain, tmp_path):
+    """Its run's folder is gone, and with it what the method is built from."""
+    teacher = shutil.copytree(plain.workdir, tmp_path / "teacher")
+    run = train(
+        tmp_path / "run",
+        "knowledge_distillation",
+        **{"method.teacher": str(teacher), "training.epochs": 1},
+    )
+    shutil.rmtree(teacher)
+    assert evaluate.main([str(run.workdir), *QUICK]) == 0
+    found = json.loads((run.workdir / "evaluation" / "evaluation.json").read_text())
+    assert found["exits"][0]["accuracy"] == run.summary["test_accuracy"]
+
+
+def test_other_predictions_are_measured(train, tmp_path):
+    run = train(tmp_path / "run", "sla_sd", **{"training.epochs": 1})
+    assert evaluate.main([str(run.workdir), *QUICK]) == 0
+    found = json.loads((run.workdir / "evaluation" / "evaluation.json").read_text())
+    others = {name: measures["accuracy"] for name, measures in found["others"].items()}
+    assert others == run.summary["other_accuracies"]
+    assert "aggregated" in others

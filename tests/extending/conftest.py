@@ -1,15 +1,11 @@
 """The files of docs/extending.md in a folder of their own, which is the working directory."""
 
 import pathlib
-import re
 import shlex
 import sys
 
 import pytest
-
-PAGE = (pathlib.Path(__file__).parents[2] / "docs" / "extending.md").read_text()
-FILES = dict(re.findall(r"```python\n# (\w+\.py)\n(.*?)```", PAGE, flags=re.DOTALL))
-COMMANDS = re.findall(r"^skdsam train (.*)$", PAGE, flags=re.MULTILINE)
+from extending_page import COMMANDS, FILES
 
 
 @pytest.fixture

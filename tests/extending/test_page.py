@@ -6,7 +6,7 @@ import pathlib
 import jax
 import numpy as np
 import pytest
-from conftest import COMMANDS, FILES
+from extending_page import COMMANDS, FILES
 from PIL import Image
 
 import skdsam_jax

@@ -87,7 +87,8 @@ def test_a_damaged_photograph_stops_the_run_before_it_begins(run, flags, photogr
         _, errors = run.finish(*flags, code=2)
     finally:
         damaged.unlink()
-    assert errors == f"error: {damaged}: is no picture that can be read\n"
+    assert errors.startswith(f"error: {damaged}: is no picture that can be read; take it out")
+    assert errors.count("\n") == 1
     assert not run.workdir.exists()
 
 

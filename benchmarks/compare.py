@@ -22,6 +22,9 @@ from benchmarks import train_step
 from benchmarks.measure import find_platform, measure
 from benchmarks.options import make_parser
 
+# How often something is measured, and how it is computed here, do not change what is measured.
+_OTHER_SETTINGS = ("repeats", "steps", "memory_steps", "convolution")
+
 RECORDED = pathlib.Path(__file__).with_name("recorded.json")
 
 
@@ -51,8 +54,7 @@ def same_measurement(a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
     """Whether two entries measure the same thing on the same kind of device."""
 
     def key(entry: Mapping[str, Any]) -> Any:
-        # How often something is measured does not change what is measured.
-        settings = {k: v for k, v in entry["settings"].items() if k not in ("repeats", "steps")}
+        settings = {k: v for k, v in entry["settings"].items() if k not in _OTHER_SETTINGS}
         return settings, entry["hardware"]["platform"]
 
     return key(a) == key(b)

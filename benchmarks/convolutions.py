@@ -85,12 +85,12 @@ class JaxConvolution:
         import jax
         import jax.numpy as jnp
 
-        from skdsam_jax.models.operations import convolution
+        from skdsam_jax.models.operations import fast_convolution
 
         padding, stride = shape.kernel_size // 2, (shape.stride, shape.stride)
 
         def forward(images: jax.Array, kernel: jax.Array) -> jax.Array:
-            return convolution(
+            return fast_convolution(
                 images,
                 kernel,
                 stride,

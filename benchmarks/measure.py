@@ -30,17 +30,22 @@ class Plan:
 
     Attributes:
       settings: of each method.
+      convolutions: further forms to time this library's step with, beside that of `settings`.
       variants: of PyTorch, "eager" or "compile"; may be empty.
       platform: JAX's name of the device, "cpu" or "gpu".
       steps: per measurement.
       repeats: measurements of each implementation.
+      memory_steps: the least number of steps whose peak of memory is reported; it can climb for
+        some, such as where an allocator keeps what was freed in pieces.
     """
 
     settings: Sequence[Settings]
+    convolutions: Sequence[str]
     variants: Sequence[str]
     platform: str
     steps: int
     repeats: int
+    memory_steps: int
 
 
 def find_platform() -> str:
@@ -70,6 +75,9 @@ def measure(plan: Plan) -> dict[str, Any]:
         for settings in plan.settings:
             ours = stack.enter_context(_ours(settings))
             workers[settings.method, OURS] = ours
+            for form in plan.convolutions:
+                other = dataclasses.replace(settings, convolution=form)
+                workers[settings.method, f"{OURS}_{form}"] = stack.enter_context(_ours(other))
             for variant in plan.variants:
                 theirs = stack.enter_context(_pytorch(settings, plan.platform, variant))
                 theirs("load", ours("weights"))
@@ -101,7 +109,8 @@ def measure(plan: Plan) -> dict[str, Any]:
     common = dataclasses.asdict(plan.settings[0])
     common.pop("method")
     return {
-        "settings": common | {"steps": plan.steps, "repeats": plan.repeats},
+        "settings": common
+        | {"steps": plan.steps, "repeats": plan.repeats, "memory_steps": plan.memory_steps},
         "hardware": facts[plan.settings[0].method, OURS]["hardware"],
         "versions": versions,
         "matrix_peak_flops_per_second": peak,
@@ -151,6 +160,9 @@ def _take_turns(
     for _ in range(plan.repeats):
         for key, worker in workers.items():
             seconds[key].append(worker("run", plan.steps))
+    for worker in workers.values():
+        if (missing := plan.memory_steps - plan.steps * plan.repeats) > 0:
+            worker("run", missing)
     return seconds
 
 

@@ -47,10 +47,21 @@ def describe(result: dict[str, Any]) -> str:
             f"{method}: {measured['parameters']:,} parameters, "
             f"{measured['flops_per_image'] / 1e9:.3f} GFLOP per image, "
             f"input {ours['input_share']:.2%} of the step, "
-            f"XLA compiled in {ours['compile_seconds']:.1f} s"
+            f"XLA compiled in {_compile_seconds(measured['implementations'])}"
             + _describe_agreement(measured["agreement"])
         )
     return "\n".join(lines)
+
+
+def _compile_seconds(implementations: dict[str, Any]) -> str:
+    seconds = {
+        name: numbers["compile_seconds"]
+        for name, numbers in implementations.items()
+        if "compile_seconds" in numbers
+    }
+    first, *others = seconds
+    text = f"{seconds[first]:.1f} s"
+    return text + "".join(f" ({name}: {seconds[name]:.1f} s)" for name in others)
 
 
 def _describe_agreement(agreement: dict[str, Any] | None) -> str:

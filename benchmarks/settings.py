@@ -2,7 +2,9 @@
 
 import dataclasses
 
+MODELS = ("resnet18", "wrn16_2")
 METHODS = ("cross_entropy", "byot", "skdsam")
+CONVOLUTIONS = ("winograd", "direct")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +21,7 @@ class Settings:
       examples: random images that lie on the device and of which batches are made.
       image_size: their side in pixels.
       classes: how many there are.
+      convolution: how this library computes 3x3 convolutions, `config.model.convolution`.
     """
 
     method: str = "skdsam"
@@ -30,6 +33,7 @@ class Settings:
     examples: int = 50_000
     image_size: int = 32
     classes: int = 100
+    convolution: str = "winograd"
 
     @property
     def crop_padding(self) -> int:

@@ -7,7 +7,8 @@ from the same weights, and the command stops if they differ.
 
 The device is JAX's. On a GPU the compute type is bfloat16, under autocast in PyTorch, which runs
 eagerly and compiled; on a CPU it is float32 and eager. PyTorch is the extra `benchmark`; without
-it only this library is timed.
+it only this library is timed. Memory is the peak of thirty
+steps or more.
 """
 
 import argparse
@@ -19,9 +20,8 @@ from benchmarks.agreement import DisagreementError
 from benchmarks.measure import Plan, find_platform, measure
 from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.report import describe
-from benchmarks.settings import METHODS, Settings
+from benchmarks.settings import CONVOLUTIONS, METHODS, MODELS, Settings
 
-MODELS = ("resnet18", "wrn16_2")
 VARIANTS = ("eager", "compile")
 
 
@@ -48,6 +48,13 @@ def parser() -> argparse.ArgumentParser:
         help="by default float32 on a CPU, bfloat16 on a GPU",
     )
     add(
+        "--convolution",
+        nargs="+",
+        choices=CONVOLUTIONS,
+        default=["winograd"],
+        help="this library's form of 3x3 convolutions; each after the first is timed beside it",
+    )
+    add(
         "--pytorch",
         nargs="*",
         choices=VARIANTS,
@@ -56,6 +63,12 @@ def parser() -> argparse.ArgumentParser:
     )
     add("--steps", type=positive, help="per measurement; by default 2 on a CPU, 200 on a GPU")
     add("--repeats", type=positive, default=5, help="measurements of each")
+    add(
+        "--memory_steps",
+        type=positive,
+        default=30,
+        help="whose peak is shown, at least; by default 30",
+    )
     add_json(options)
     return options
 
@@ -84,11 +97,15 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
             compute_dtype=arguments.compute_dtype or ("float32" if on_cpu else "bfloat16"),
             examples=max(arguments.examples, arguments.batch_size),
             image_size=arguments.image_size,
+            convolution=arguments.convolution[0],
         )
         for method in dict.fromkeys(arguments.method)
     ]
     steps = arguments.steps or (2 if on_cpu else 200)
-    return Plan(settings, variants, platform, steps, arguments.repeats)
+    others = list(dict.fromkeys(arguments.convolution))[1:]
+    return Plan(
+        settings, others, variants, platform, steps, arguments.repeats, arguments.memory_steps
+    )
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,10 +1,8 @@
-"""What must be set before JAX starts: CPU flags, the allocator and the compilation cache."""
+"""What must be set before JAX starts: CPU flags and the compilation cache."""
 
-import ctypes
 import functools
 import hashlib
 import importlib.metadata
-import importlib.util
 import logging
 import os
 import pathlib
@@ -21,31 +19,18 @@ _CPU_FLAG_VALUE = "-individual_convolution"
 # An unknown XLA flag aborts the process, so it is set only where it is known to exist.
 _CPU_FLAG_SINCE = (0, 10, 2)
 
-# Parameters of glibc's mallopt, from malloc.h, and their values. On a CPU every convolution of XLA
-# takes and frees up to hundreds of megabytes. By default they come from the kernel, which clears
-# each page anew, up to a quarter of the time of a ResNet-18 training step; only the first arena
-# can keep them.
-_MALLOC_PARAMETERS = (
-    (-8, 1),  # M_ARENA_MAX
-    (-4, 0),  # M_MMAP_MAX
-    (-1, -1),  # M_TRIM_THRESHOLD: never
-)
-
 
 def configure() -> None:
     """Prepares the process for JAX; call it before anything uses a device.
 
     Adds the CPU flag above to `XLA_FLAGS` unless the user set that flag or JAX has read it already
-    (see `missing_flags`), keeps freed memory for the next use where JAX has no other device than
-    the CPU, and turns on JAX's persistent compilation cache unless the user chose its folder. The
-    cache's folder is named by jaxlib version and CPU: entries of another machine can crash a
-    process.
+    (see `missing_flags`), and turns on JAX's persistent compilation cache unless the user chose its
+    folder. The cache's folder is named by jaxlib version and CPU: entries of another machine can
+    crash a process.
     """
     added = missing_flags()
     if added and not _has_started():
         os.environ["XLA_FLAGS"] = " ".join([*xla_flags(), *added])
-    if not _has_accelerator():
-        _keep_freed_memory()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(cache_dir() / "xla" / _machine())
     # By default compilations under a second are not kept; initialisation is made of them.
@@ -94,22 +79,6 @@ def _has_started() -> bool:
     from jax._src import xla_bridge
 
     return xla_bridge.backends_are_initialized()
-
-
-def _has_accelerator() -> bool:
-    """Whether JAX may find another device than the CPU, as far as can be said before it starts."""
-    return any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc, where it is the allocator and the user did not set it up, keep what is freed."""
-    if platform.libc_ver()[0] != "glibc":
-        return
-    if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
-        return
-    allocator = ctypes.CDLL(None)
-    for parameter, value in _MALLOC_PARAMETERS:
-        allocator.mallopt(parameter, value)
 
 
 def _machine() -> str:

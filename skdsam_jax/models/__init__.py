@@ -16,7 +16,7 @@ from skdsam_jax.models.dianet import DIAResNet
 from skdsam_jax.models.exits import HEADS, Classifier, ShallowExits
 from skdsam_jax.models.heads import BottleneckHead, BranchHead, Projection
 from skdsam_jax.models.initialization import initialize
-from skdsam_jax.models.layers import Dense, global_average_pool
+from skdsam_jax.models.layers import Dense, global_average_pool, use_convolution
 from skdsam_jax.models.mixskd_parts import Discriminator, FusionHead
 from skdsam_jax.models.options import ModelOptions
 from skdsam_jax.models.own_backbone import OwnBackbone, create_own_backbone
@@ -91,6 +91,7 @@ __all__ = [
     "last_stage_whole",
     "one_block_each",
     "rectified",
+    "use_convolution",
     "whole_stages",
 ]
 

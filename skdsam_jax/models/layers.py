@@ -5,6 +5,7 @@ Thin subclasses of Flax's layers that fix padding, initialisation and precision.
 Every module takes the keywords of `Settings`, which says what is computed in which precision.
 """
 
+from collections.abc import Callable
 from typing import Any, Unpack
 
 import jax
@@ -13,8 +14,20 @@ from flax import nnx
 from jax.typing import DTypeLike
 
 from skdsam_jax.models.initialization import convolution_kernel, dense_uniform, shared
-from skdsam_jax.models.operations import at_least_float32, convolution, depthwise_convolution
+from skdsam_jax.models.operations import (
+    at_least_float32,
+    convolution,
+    depthwise_convolution,
+    fast_convolution,
+)
 from skdsam_jax.models.settings import Settings
+from skdsam_jax.options import find
+
+# What computes the layers `Conv`, by `config.model.convolution`.
+CONVOLUTIONS: dict[str, Callable[..., jax.Array]] = {
+    "direct": convolution,
+    "winograd": fast_convolution,
+}
 
 
 def global_average_pool(images: jax.Array) -> jax.Array:
@@ -62,6 +75,21 @@ class Conv(nnx.Conv):
             param_dtype=param_dtype,
             rngs=shared(rngs),
         )
+
+
+def use_convolution(network: nnx.Module, form: str) -> None:
+    """Has all layers `Conv` of a network computed in one form; fresh ones are "direct".
+
+    Args:
+      network: changed in place.
+      form: a name of `CONVOLUTIONS`. "winograd" is `operations.fast_convolution`: on a CPU, 3x3
+        convolutions that become faster by it are computed by Winograd's minimal filtering. Results
+        differ by rounding.
+    """
+    function = find(CONVOLUTIONS, form, "form", kind="form of convolution")
+    for _, module in nnx.iter_modules(network):
+        if isinstance(module, Conv):
+            module.conv_general_dilated = function
 
 
 class DepthwiseConv(nnx.Module):

@@ -1,8 +1,10 @@
 """Settings of the network."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
+from skdsam_jax.models.layers import CONVOLUTIONS
 from skdsam_jax.models.self_attention import KINDS
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.options import option
@@ -10,7 +12,7 @@ from skdsam_jax.options import option
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """`config.model`: what `create_backbone` takes, and the width of `ShallowExits`."""
+    """`config.model`: what `create_backbone`, `ShallowExits` and `use_convolution` take."""
 
     name: str = option(
         "resnet18",
@@ -43,8 +45,20 @@ class ModelOptions:
         choices=tuple(KINDS),
     )
 
+    convolution: str = option(
+        "winograd",
+        "how 3x3 convolutions are computed on a CPU; winograd: with fewer products where that is "
+        "faster, otherwise as direct; both agree up to rounding",
+        choices=tuple(CONVOLUTIONS),
+    )
+
+    @staticmethod
+    def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
+        """`config.model` of a run, read back: fields younger than the run are what it did."""
+        return {"convolution": "direct", **values}
+
     def of_backbone(self) -> dict[str, Any]:
         """The arguments of `create_backbone`."""
         fields = dataclasses.asdict(self)
-        del fields["head_width_cap"]
+        del fields["head_width_cap"], fields["convolution"]
         return fields

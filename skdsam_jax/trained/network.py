@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 
 from skdsam_jax.data.augmentation.augment import normalize
-from skdsam_jax.models import Classifier, ModelOptions, create_backbone
+from skdsam_jax.models import Classifier, ModelOptions, create_backbone, use_convolution
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.options import build
 from skdsam_jax.trained.preparation import Picture
@@ -122,24 +122,27 @@ class Trained:
         name = current_name(values["name"])
         options = build(find_method(name).Options, {**values, "name": name}, "config.method")
         cap = self.config["model"]["head_width_cap"]
-        return Functional(
-            lambda rngs: create_method(
-                options,
-                self._backbone(rngs),
-                len(self.class_names),
-                head_width_cap=cap,
-                **self._settings(rngs),
-            )
-        )
+
+        def create(rngs: nnx.Rngs) -> "Method":
+            backbone, settings = self._backbone(rngs), self._settings(rngs)
+            classes = len(self.class_names)
+            method = create_method(options, backbone, classes, head_width_cap=cap, **settings)
+            use_convolution(method, self._model.convolution)
+            return method
+
+        return Functional(create)
 
     @functools.cached_property
     def network(self) -> Functional[Classifier]:
         """The network at inference as a pure function of its variables."""
-        return Functional(
-            lambda rngs: Classifier(
-                self._backbone(rngs), len(self.class_names), **self._settings(rngs)
-            )
-        )
+
+        def create(rngs: nnx.Rngs) -> Classifier:
+            backbone, settings = self._backbone(rngs), self._settings(rngs)
+            classifier = Classifier(backbone, len(self.class_names), **settings)
+            use_convolution(classifier, self._model.convolution)
+            return classifier
+
+        return Functional(create)
 
     @functools.cached_property
     def _logits(self) -> Callable[[Tree, Tree, jax.Array], jax.Array]:
@@ -151,9 +154,12 @@ class Trained:
         return compute
 
     def _backbone(self, rngs: nnx.Rngs) -> nnx.Module:
-        # A run of an earlier version lacks the newest fields, which were at their defaults.
-        model = build(ModelOptions, self.config["model"], "config.model")
-        return create_backbone(**model.of_backbone(), **self._settings(rngs))
+        return create_backbone(**self._model.of_backbone(), **self._settings(rngs))
+
+    @property
+    def _model(self) -> ModelOptions:
+        # A run of an earlier version lacks the newest fields.
+        return build(ModelOptions, ModelOptions.as_recorded(self.config["model"]), "config.model")
 
     def _settings(self, rngs: nnx.Rngs) -> dict[str, Any]:
         param_dtype = self.params["classifier"]["dense"]["bias"].dtype

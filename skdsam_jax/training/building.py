@@ -7,7 +7,7 @@ from flax import nnx
 from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.experiment.run_options import TrainingOptions
 from skdsam_jax.methods import Method, create_method
-from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone
+from skdsam_jax.models import BACKBONES, ModelOptions, create_backbone, use_convolution
 
 
 def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Method:
@@ -16,7 +16,9 @@ def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Me
     model = experiment.model
     backbone = create_backbone(**model.of_backbone(), **settings)
     cap = model.head_width_cap
-    return create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
+    method = create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
+    use_convolution(method, model.convolution)
+    return method
 
 
 def check_model(options: ModelOptions) -> None:

@@ -1,15 +1,18 @@
 """A loaded network answers as the run's own evaluation did."""
 
+import dataclasses
 import json
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 import skdsam_jax
 from skdsam_jax.data import DataOptions, load_dataset
 from skdsam_jax.data.augmentation.augment import normalize
+from skdsam_jax.models.layers import CONVOLUTIONS, Conv
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +125,17 @@ def test_other_images_are_refused_in_one_line(trained, images, given):
     with pytest.raises(ValueError, match="images: takes uint8") as error:
         trained.logits(images)
     assert str(error.value).endswith(f"not {given}")
+
+
+@pytest.mark.parametrize("form", [None, "direct", "winograd"])
+def test_convolutions_are_computed_as_in_the_run(trained, form):
+    """A run that began before there was a choice was direct."""
+    model = {**trained.config["model"], "convolution": form}
+    if form is None:
+        del model["convolution"]
+    loaded = dataclasses.replace(trained, config={**trained.config, "model": model})
+    expected = CONVOLUTIONS[form or "direct"]
+    for network in (loaded.classifier, loaded.method()):
+        layers = [layer for _, layer in nnx.iter_modules(network) if isinstance(layer, Conv)]
+        assert layers
+        assert {layer.conv_general_dilated for layer in layers} == {expected}

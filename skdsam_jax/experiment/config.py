@@ -132,13 +132,6 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
-def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's config, read back: with the fields it lacks that did not mean today's default."""
-    model = values.get("model", {})
-    recorded = {"model": ModelOptions.as_recorded(model)} if isinstance(model, Mapping) else {}
-    return {**values, **recorded}
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Says which fields that can change a run's numbers differ between two `to_dict` results."""
     before, after = decisive_fields(old), decisive_fields(new)

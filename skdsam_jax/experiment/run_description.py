@@ -5,7 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from skdsam_jax.experiment.config import as_recorded, decisive_fields, from_config_dict, to_dict
+from skdsam_jax.experiment.config import decisive_fields, from_config_dict, to_dict
 from skdsam_jax.experiment.recipes import RECIPE_FIELDS, name_recipe
 from skdsam_jax.methods import current_name
 from skdsam_jax.references import is_reference
@@ -61,7 +61,7 @@ def describe(
     """
     method_name = current_name(summary["method"])
     defaults = _defaults(method_name)
-    fields = defaults | decisive_fields(as_recorded(summary["config"]))
+    fields = defaults | decisive_fields(summary["config"])
     changed = {name: value for name, value in fields.items() if value != defaults.get(name)}
     others = {name: value for name, value in changed.items() if name not in _SAID}
     method = {name: others.pop(name) for name in list(others) if name.startswith("method.")}

@@ -1,7 +1,6 @@
 """Settings of the network."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from skdsam_jax.models.layers import CONVOLUTIONS
@@ -44,18 +43,12 @@ class ModelOptions:
         "patchwise",
         choices=tuple(KINDS),
     )
-
     convolution: str = option(
-        "winograd",
+        "direct",
         "how 3x3 convolutions are computed on a CPU; winograd: with fewer products where that is "
         "faster, otherwise as direct; both agree up to rounding",
         choices=tuple(CONVOLUTIONS),
     )
-
-    @staticmethod
-    def as_recorded(values: Mapping[str, Any]) -> dict[str, Any]:
-        """`config.model` of a run, read back: fields younger than the run are what it did."""
-        return {"convolution": "direct", **values}
 
     def of_backbone(self) -> dict[str, Any]:
         """The arguments of `create_backbone`."""

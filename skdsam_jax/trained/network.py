@@ -158,8 +158,8 @@ class Trained:
 
     @property
     def _model(self) -> ModelOptions:
-        # A run of an earlier version lacks the newest fields.
-        return build(ModelOptions, ModelOptions.as_recorded(self.config["model"]), "config.model")
+        # A run of an earlier version lacks the newest fields, which were at their defaults.
+        return build(ModelOptions, self.config["model"], "config.model")
 
     def _settings(self, rngs: nnx.Rngs) -> dict[str, Any]:
         param_dtype = self.params["classifier"]["dense"]["bias"].dtype

@@ -70,7 +70,6 @@ def train(
     method = find_method(experiment.method.name)
     experiment = dataclasses.replace(experiment, method=method.resolve(experiment.method))
     folder = Workdir(workdir)
-    experiment = folder.as_begun(experiment)
     folder.check(experiment)
     mesh = data_mesh(devices)
     if mesh.devices.flat[0].platform == "cpu":

@@ -1,6 +1,5 @@
 """The folder a run lives in: its lock, its config, its metrics and its summary."""
 
-import dataclasses
 import fcntl
 import json
 import logging
@@ -10,13 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
-from skdsam_jax.experiment.config import (
-    Experiment,
-    as_recorded,
-    differences,
-    from_config_dict,
-    to_dict,
-)
+from skdsam_jax.experiment.config import Experiment, differences, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained.record import NetworkRecord, read_record
 from skdsam_jax.training.processes import any_process, is_first_process, wait_for_all
@@ -62,12 +55,17 @@ class Workdir:
             raise ConfigError(f"workdir {self.path}: {existing} is not a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise ConfigError(f"workdir {self.path}: {existing} cannot be written")
-        values = self._read_config()
-        if values is None:
+        config = self.path / "config.json"
+        if not config.exists():
             if self.checkpoints.exists():
                 raise ConfigError(f"workdir {self.path}: has checkpoints but no config.json")
             return
-        before = to_dict(from_config_dict(as_recorded(values)))
+        try:
+            values = dict(json.loads(config.read_text()))
+        except (ValueError, TypeError):
+            raise ConfigError(f"workdir {self.path}: its config.json is damaged") from None
+        # Fields that are younger than the run take their defaults, which changed nothing then.
+        before = to_dict(from_config_dict(values))
         changed = differences(before, to_dict(experiment))
         if changed:
             epochs = any(change.startswith("config.training.epochs:") for change in changed)
@@ -75,29 +73,6 @@ class Workdir:
                 f"workdir {self.path} holds a run of another config: {'; '.join(changed)}; "
                 + (_OTHER_EPOCHS if epochs else "take another workdir")
             )
-
-    def as_begun(self, experiment: Experiment) -> Experiment:
-        """The experiment with the convolutions of the run in the folder, if it recorded none.
-
-        Raises:
-          ConfigError: the folder's config cannot be read.
-        """
-        values = self._read_config()
-        if values is None or "convolution" in values.get("model", {}):
-            return experiment
-        form = from_config_dict(as_recorded(values)).model.convolution
-        model = dataclasses.replace(experiment.model, convolution=form)
-        return dataclasses.replace(experiment, model=model)
-
-    def _read_config(self) -> dict[str, Any] | None:
-        """The config of the run in the folder, None where there is no run."""
-        config = self.path / "config.json"
-        if not config.exists():
-            return None
-        try:
-            return dict(json.loads(config.read_text()))
-        except (ValueError, TypeError):
-            raise ConfigError(f"workdir {self.path}: its config.json is damaged") from None
 
     def open(self, experiment: Experiment) -> "Workdir":
         """Creates the folder, locks it and writes the config.

@@ -13,7 +13,7 @@ from skdsam_jax.experiment.recipes import (
     use_recipe,
 )
 from skdsam_jax.options import ConfigError
-from skdsam_jax.training.state import learning_rate_schedule
+from skdsam_jax.training.optimizer import learning_rate_schedule
 
 
 def test_the_thesis_recipe_is_the_default():

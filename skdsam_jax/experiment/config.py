@@ -22,6 +22,7 @@ from skdsam_jax.experiment.run_options import (
     EvaluationOptions,
     LoggingOptions,
     TrainingOptions,
+    check_training,
 )
 from skdsam_jax.methods import METHODS, MethodOptions, current_name, find_method
 from skdsam_jax.models import ModelOptions
@@ -122,6 +123,7 @@ def from_config_dict(config: Mapping[str, Any]) -> Experiment:
     seed = check_value(values.get("seed", 0), int, "config.seed", minimum=0, maximum=2**32 - 1)
     find_dataset(sections["data"].name)
     experiment = Experiment(seed=seed, method=_method_options(values["method"]), **sections)
+    check_training(experiment.training)
     _check_labels(experiment)
     _check_batch(experiment)
     return experiment

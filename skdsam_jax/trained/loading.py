@@ -39,6 +39,7 @@ def load(
     workdir: str | os.PathLike[str],
     which: str | int = "latest",
     *,
+    raw: bool = False,
     dtype: jax.typing.DTypeLike | None = None,
 ) -> Trained:
     """Loads the network of a run, finished or not, and verifies it by its SHA-256.
@@ -50,6 +51,8 @@ def load(
       workdir: the run's folder.
       which: "latest", the newest checkpoint, or the one before if it is damaged; "best", of those
         that were kept the one of the highest validation accuracy; or the step of one.
+      raw: of a run that keeps a moving average of its weights (`config.training.ema_decay`), give
+        the weights that were trained; otherwise their average, of which its measures are.
       dtype: what the network computes in; None: float32, under x64 float64.
 
     Returns:
@@ -66,7 +69,9 @@ def load(
     _check_backbone(path, config["model"].get("name", ""))
     record = read_record(path)
     state = _read_state(path, which)
-    params, model_state = state["params"], state["model_state"]
+    average = state.get("average", {})
+    chosen = average if average and not raw else state
+    params, model_state = chosen["params"], chosen["model_state"]
     num_classes = params["classifier"]["dense"]["bias"].shape[0]
     if record is None:
         record = look_up_record(path, config, num_classes)
@@ -81,7 +86,9 @@ def load(
         step=int(state["step"]),
         params=jax.device_put(params),
         model_state=jax.device_put(model_state),
-        params_digest=digest(params, model_state, state.get("memory", {})),
+        params_digest=digest(
+            state["params"], state["model_state"], state.get("memory", {}), average
+        ),
         dtype=jnp.dtype(_default_dtype() if dtype is None else dtype),
     )
 

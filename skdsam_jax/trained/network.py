@@ -30,10 +30,11 @@ class Trained:
       record: what its images are and what its classes are called.
       step: the training steps behind it.
       params: trainable variables of the whole method, nested dicts; `params["classifier"]` is the
-        network at inference.
+        network at inference. Of a run that keeps an average of its weights they are that average,
+        unless `load` was asked for the raw ones.
       model_state: the method's other variables, such as running averages.
-      params_digest: SHA-256 of `params`, `model_state` and what the method remembers, as in
-        `summary.json`.
+      params_digest: SHA-256 of the run's variables, their average if it keeps one, and what the
+        method remembers, as in `summary.json`.
       dtype: what it computes in.
     """
 

@@ -195,8 +195,8 @@ class Checkpoints:
 def _as_tree(value: TrainState | EpochSums) -> dict[str, Any]:
     """A dict, so that whoever reads the checkpoint with plain Orbax needs none of our classes."""
     tree = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    # A method that remembers nothing leaves no trace of that.
-    return {name: part for name, part in tree.items() if not (name == "memory" and not part)}
+    # What a run does not keep, a memory or an average, leaves no trace of that.
+    return {name: part for name, part in tree.items() if name not in ("memory", "average") or part}
 
 
 def _read(folder: pathlib.Path, state: TrainState, sums: EpochSums) -> Restored:

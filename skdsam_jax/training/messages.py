@@ -86,9 +86,10 @@ def describe_result(summary: Mapping[str, Any], workdir: pathlib.Path) -> str:
     else:
         exits = " ".join(f"{value:.4f}" for value in summary["exit_accuracies"])
         others = summary["other_accuracies"].items()
+        average = " of the averaged weights" if summary.get("weights") == "averaged" else ""
         reached = (
-            f"test accuracy {accuracy:.4f} after {summary['epochs']} epochs; exits {exits}, "
-            f"ensemble {summary['ensemble_accuracy']:.4f}"
+            f"test accuracy{average} {accuracy:.4f} after {summary['epochs']} epochs; "
+            f"exits {exits}, ensemble {summary['ensemble_accuracy']:.4f}"
             + "".join(f", {name} {value:.4f}" for name, value in others)
             + "; best epoch by looking at the test set (an oracle) "
             f"{summary['best_test_accuracy']:.4f}"

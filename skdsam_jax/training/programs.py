@@ -17,6 +17,7 @@ from skdsam_jax.evaluation.metrics import Sums
 from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet
 from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.training.averaging import initial_average
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, evaluation_step, train_steps
 
@@ -60,7 +61,9 @@ class Programs:
         params, model_state = self.network.init(seed)
         memory = {} if labels is None else self.memory(params, model_state, labels)
         opt_state = self.optimizer.init(params)
-        return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, memory)
+        averages = self.experiment.training.ema_decay > 0
+        average = initial_average(params, model_state) if averages else {}
+        return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, memory, average)
 
     def memory(self, params: Tree, model_state: Tree, labels: jax.Array) -> Memory:
         """What there is to remember of a set with these labels before the first step."""
@@ -102,6 +105,7 @@ class Programs:
             network=self.network,
             optimizer=self.optimizer,
             batch_function=functools.partial(self.batch, inputs.data, inputs.seed),
+            ema_decay=self.experiment.training.ema_decay,
         )
 
     def evaluate(

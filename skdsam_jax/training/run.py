@@ -13,9 +13,9 @@ from skdsam_jax.training import messages
 from skdsam_jax.training.checkpoint import CheckpointError, Checkpoints
 from skdsam_jax.training.clock import Clock
 from skdsam_jax.training.interruption import InterruptedRunError, Interruption
+from skdsam_jax.training.optimizer import learning_rate_schedule
 from skdsam_jax.training.processes import any_process, is_first_process
 from skdsam_jax.training.progress import Progress
-from skdsam_jax.training.state import learning_rate_schedule
 from skdsam_jax.training.summary import describe_versions
 from skdsam_jax.training.trainer import Trainer
 from skdsam_jax.training.workdir import Workdir

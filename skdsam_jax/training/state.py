@@ -3,10 +3,8 @@
 import dataclasses
 
 import jax
-import jax.numpy as jnp
 import optax
 
-from skdsam_jax.experiment.run_options import TrainingOptions
 from skdsam_jax.models.variables import Tree
 
 
@@ -21,6 +19,8 @@ class TrainState:
       model_state: the network's other variables.
       opt_state: the optimiser's.
       memory: what the method keeps from step to step; most keep nothing.
+      average: of `params` and `model_state` over the steps, as `averaging` makes it; empty in a run
+        that keeps none.
     """
 
     step: jax.Array
@@ -28,6 +28,13 @@ class TrainState:
     model_state: Tree
     opt_state: optax.OptState
     memory: Tree = dataclasses.field(default_factory=dict)
+    average: Tree = dataclasses.field(default_factory=dict)
+
+    @property
+    def evaluated(self) -> tuple[Tree, Tree]:
+        """(params, model_state) that are measured: their average where there is one."""
+        averaged = self.average or {"params": self.params, "model_state": self.model_state}
+        return averaged["params"], averaged["model_state"]
 
 
 def data_mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
@@ -38,32 +45,4 @@ def data_mesh(devices: list[jax.Device] | None = None) -> jax.sharding.Mesh:
     devices = jax.devices() if devices is None else devices
     return jax.make_mesh(
         (len(devices),), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=devices
-    )
-
-
-def learning_rate_schedule(options: TrainingOptions, steps_per_epoch: int) -> optax.Schedule:
-    """Step -> learning rate: multiplied by `decay_factor` at each share of the epochs.
-
-    A share s takes effect with the first step of epoch round(s * epochs), counted from 0.
-    """
-    boundaries: dict[int, float] = {}
-    for share in options.decay_at:
-        step = round(share * options.epochs) * steps_per_epoch
-        boundaries[step] = boundaries.get(step, 1.0) * options.decay_factor
-    schedule = optax.piecewise_constant_schedule(options.learning_rate, boundaries)
-    # Optax compares an integer step with floats, which strict promotion refuses.
-    return lambda step: schedule(jnp.asarray(step, float))
-
-
-def create_optimizer(
-    options: TrainingOptions, steps_per_epoch: int
-) -> optax.GradientTransformation:
-    """SGD with coupled weight decay (added to the gradient, before momentum)."""
-    return optax.chain(
-        optax.add_decayed_weights(options.weight_decay),
-        optax.sgd(
-            learning_rate_schedule(options, steps_per_epoch),
-            momentum=options.momentum,
-            nesterov=options.nesterov,
-        ),
     )

@@ -12,6 +12,7 @@ from skdsam_jax.batch import Batch, split_reads
 from skdsam_jax.evaluation.metrics import Sums, exit_sums, training_sums
 from skdsam_jax.methods import ExitOutputs, Terms
 from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.training.averaging import update_average
 from skdsam_jax.training.state import TrainState
 
 # Rows [B, V] of examples, the step of the run -> the batch that the method reads.
@@ -48,6 +49,7 @@ def train_step(
     network: Functional,
     optimizer: optax.GradientTransformation,
     batch_function: BatchFunction,
+    ema_decay: float = 0.0,
 ) -> tuple[TrainState, EpochSums, Sums]:
     """One step of training.
 
@@ -62,6 +64,7 @@ def train_step(
       network: the method.
       optimizer: what turns the gradient into updates.
       batch_function: makes the batch of some examples.
+      ema_decay: of the average that the state holds, if it holds one.
 
     Returns:
       The state and the sums after the step, and the sums of this step alone.
@@ -82,12 +85,15 @@ def train_step(
     memory = network.merge(state.params, state.model_state).remember(
         state.memory, batch, jax.lax.stop_gradient(outputs), finite
     )
-    params, model_state, opt_state = _select(
+    average = state.average
+    if average:
+        average = update_average(average, params, model_state, state.step, ema_decay)
+    params, model_state, opt_state, average = _select(
         finite,
-        (params, model_state, opt_state),
-        (state.params, state.model_state, state.opt_state),
+        (params, model_state, opt_state, average),
+        (state.params, state.model_state, state.opt_state, state.average),
     )
-    new_state = TrainState(state.step + 1, params, model_state, opt_state, memory)
+    new_state = TrainState(state.step + 1, params, model_state, opt_state, memory, average)
     return new_state, _accumulate(sums, step_sums, finite, state.step), step_sums
 
 

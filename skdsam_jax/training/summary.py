@@ -30,7 +30,8 @@ def make_summary(
 
     `test_accuracy` is that of the last evaluated epoch. `best_test_accuracy` is an oracle: it was
     chosen by looking at the test set, and is no result. `best_validation_step` is that of the
-    checkpoint that is kept as the best on the validation split.
+    checkpoint that is kept as the best on the validation split. `weights` says of which weights all
+    measures are: "trained", or, where the run keeps their moving average, "averaged".
 
     Args:
       trainer: of the run.
@@ -58,6 +59,7 @@ def make_summary(
         "epochs": len(history),
         "finished": len(history) == experiment.training.epochs,
         "steps": int(state.step),
+        "weights": "averaged" if state.average else "trained",
         "test_accuracy": last.get("accuracy"),
         "best_test_accuracy": best["test"]["accuracy"] if best else None,
         "best_epoch": best["epoch"] if best else None,
@@ -73,7 +75,7 @@ def make_summary(
         "images_per_second": statistics.median(rates) if rates else None,
         "parameters": trainer.parameter_count,
         "images_per_step": trainer.images_per_step,
-        "params_digest": digest(state.params, state.model_state, state.memory),
+        "params_digest": digest(state.params, state.model_state, state.memory, state.average),
         "config": config.to_dict(experiment),
         **describe_origin(trainer.mesh),
     }

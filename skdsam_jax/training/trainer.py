@@ -20,8 +20,9 @@ from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.building import build_method, compute_types
 from skdsam_jax.training.device_memory import check_memory
+from skdsam_jax.training.optimizer import create_optimizer
 from skdsam_jax.training.programs import Inputs, Programs
-from skdsam_jax.training.state import TrainState, create_optimizer
+from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, empty_sums, sum_shapes
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
@@ -165,7 +166,7 @@ class Trainer:
         """The measures of `metrics.summarize_exits` over the whole of a set.
 
         Args:
-          state: of the run.
+          state: of the run; its average is measured where it holds one.
           name: of the set, one of `evaluated`.
           advance: called with how many batches are done, of how many.
         """
@@ -175,9 +176,7 @@ class Trainer:
         data = self._evaluations[name].batches(epoch=0)
         batches = []
         for batch in range(len(rows)):
-            batches.append(
-                self._evaluate(state.params, state.model_state, next(data), rows, masks, batch)
-            )
+            batches.append(self._evaluate(*state.evaluated, next(data), rows, masks, batch))
             # The device is never left without work, nor given all of it.
             if batch >= _EVALUATED_AHEAD:
                 jax.block_until_ready(batches[batch - _EVALUATED_AHEAD])
@@ -185,7 +184,7 @@ class Trainer:
         return summarize_exits(jax.tree.map(_total, *jax.device_get(batches)))
 
     def parameter_norm(self, state: TrainState) -> float:
-        """The L2 norm of all parameters."""
+        """The L2 norm of all parameters that are trained."""
         return float(self._norm(state.params))
 
     @functools.cached_property

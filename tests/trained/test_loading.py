@@ -54,6 +54,12 @@ def test_latest_and_any_step(digits):
     assert before != digits.summary["params_digest"]
 
 
+def test_raw_weights_are_the_weights_of_a_run_that_keeps_no_average(digits):
+    assert digits.summary["weights"] == "trained"
+    raw = skdsam_jax.load(digits.workdir, raw=True)
+    assert checkpoint_files.digest(raw.params, raw.model_state) == digits.summary["params_digest"]
+
+
 def test_best_is_the_step_that_the_summary_names(digits):
     assert skdsam_jax.load(digits.workdir, "best").step == digits.summary["best_validation_step"]
 

@@ -29,6 +29,7 @@ def experiment():
     config.evaluation.batch_size = 104  # The 355 test images leave a remainder.
     # Under 0.1 rounding grows so fast that no two runs of 20 steps agree.
     config.training.learning_rate = 0.01
+    config.training.ema_decay = 0.9
     return from_config_dict(config)
 
 
@@ -54,8 +55,8 @@ def test_one_and_eight_devices_agree_in_float64(experiment, dataset):
         eight, state_of_eight, test_of_eight = _train(experiment, dataset, 8)
     np.testing.assert_allclose(eight, one, rtol=1e-8)
     for a, b in zip(
-        jax.tree.leaves(state_of_one.model_state),
-        jax.tree.leaves(state_of_eight.model_state),
+        jax.tree.leaves((state_of_one.model_state, state_of_one.average)),
+        jax.tree.leaves((state_of_eight.model_state, state_of_eight.average)),
         strict=True,
     ):
         assert a.dtype == np.float64

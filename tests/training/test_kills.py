@@ -6,12 +6,13 @@ import time
 import pytest
 from runs import Run, start_two
 
-# The smallest of all, and many steps, each of which is saved.
+# The smallest of all, and many steps, each of which is saved; with an average of the weights.
 EPOCHS, STEPS = 8, 32
 LONGER = (
     "--config.method.name=cross_entropy",
     f"--config.training.epochs={EPOCHS}",
     "--config.checkpoint.every_minutes=0",
+    "--config.training.ema_decay=0.9",
 )
 DIVERGING = ("--config.method.name=cross_entropy", "--config.training.learning_rate=1e30")
 

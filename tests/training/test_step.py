@@ -13,6 +13,7 @@ from skdsam_jax import losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods import ExitOutputs
 from skdsam_jax.models.variables import Functional
+from skdsam_jax.training.averaging import initial_average
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import empty_sums, sum_shapes, train_step, train_steps
 
@@ -75,6 +76,7 @@ def _start(network, **changes):
         model_state=model_state,
         opt_state=optimizer.init(params),
         memory={"total": jnp.zeros(())},
+        average=initial_average(params, model_state),
     )
     batch_function = functools.partial(_make_batch, **changes)
     batch = jax.eval_shape(_make_batch, _order()[0], 0)
@@ -86,6 +88,7 @@ def _start(network, **changes):
             "network": network,
             "optimizer": optimizer,
             "batch_function": batch_function,
+            "ema_decay": 0.5,
         },
     )
 
@@ -117,10 +120,16 @@ def test_steps_equal_gradient_descent_by_hand(network):
     state, sums, dependencies = _start(network)
     expected, measured = _by_hand(np.asarray(state.params["kernel"], np.float64), 5)
     step = jax.jit(functools.partial(train_step, order=_order(), frozen=FROZEN, **dependencies))
+    average, seen = np.asarray(state.params["kernel"], np.float64), 0.0
     for number in range(5):
         state, sums, last = step(state, sums)
         assert int(state.step) == number + 1
         np.testing.assert_allclose(last["loss"] / BATCH, measured[number, 0], rtol=1e-4)
+        kept = min(0.5, (1 + number) / (10 + number))
+        average = kept * average + (1 - kept) * np.asarray(state.params["kernel"], np.float64)
+        seen = kept * seen + (1 - kept) * (number + 1)
+        np.testing.assert_allclose(state.average["params"]["kernel"], average, rtol=1e-5)
+        np.testing.assert_allclose(state.average["model_state"]["seen"], seen, rtol=1e-5)
     np.testing.assert_allclose(state.params["kernel"], expected, rtol=1e-4)
     assert state.model_state["seen"] == 5
     training = sums.training
@@ -146,7 +155,7 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_on_record(network):
         state, sums, _ = train_step(state, sums, _order(), FROZEN, **dependencies)
     after, sums_after, last = train_step(state, sums, _order(), FROZEN, **dependencies)
     assert int(after.step) == 3
-    for name in ("params", "model_state", "opt_state", "memory"):
+    for name in ("params", "model_state", "opt_state", "memory", "average"):
         for a, b in zip(
             jax.tree.leaves(getattr(state, name)),
             jax.tree.leaves(getattr(after, name)),

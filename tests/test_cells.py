@@ -34,6 +34,17 @@ def test_no_cell_changes_nothing():
                 "training.decay_at": (83 / 250, 166 / 250, 240 / 250),
             },
         ),
+        (
+            "recipe=finetune",
+            {
+                "training.schedule": "cosine",
+                "training.warmup_epochs": 2.0,
+                "training.weight_decay": 1e-4,
+                "training.epochs": 30,
+                "training.learning_rate": 0.01,
+                "training.label_smoothing": 0.1,
+            },
+        ),
         ("augment=cutout", {"data.cutout": "mean"}),
         ("augment=mixup", {"data.mixup_alpha": 0.2}),
         ("augment=cutmix", {"data.cutmix_alpha": 1.0}),

@@ -3,7 +3,12 @@
 import pytest
 from config_files import experiment
 
-from skdsam_jax.experiment.config import default_config, from_config_dict, to_dict
+from skdsam_jax.experiment.config import (
+    decisive_fields,
+    default_config,
+    from_config_dict,
+    to_dict,
+)
 from skdsam_jax.experiment.recipes import (
     ADDITIONS,
     RECIPE_FIELDS,
@@ -31,6 +36,34 @@ def test_the_lab_recipe_decays_after_83_166_and_240_epochs():
     data = lab.data
     assert (data.crop_padding, data.crop_fill, data.flip) == (4, 128, True)
     assert (data.autoaugment, data.cutout, data.cutout_size) == (True, "black", None)
+
+
+def test_finetune_warms_up_and_falls_as_a_cosine_on_photographs():
+    birds = experiment("folder", "recipe=finetune")
+    assert (birds.data.image_size, birds.training.epochs) == (224, 30)
+    schedule = learning_rate_schedule(birds.training, steps_per_epoch=10)
+    rates = [float(schedule(step)) for step in (0, 19, 20, 160, 299)]
+    assert rates == pytest.approx([0.0005, 0.01, 0.01, 0.005, 0], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("method", "smoothing"),
+    [("skdsam", 0.1), ("cross_entropy", 0.1), ("label_smoothing", 0.0), ("ps_kd", 0.0)],
+)
+def test_finetune_smooths_labels_where_the_method_takes_them(method, smoothing):
+    chosen = experiment("digits", f"recipe=finetune,method={method}")
+    assert chosen.training.label_smoothing == smoothing
+
+
+def test_what_finetune_begins_with_may_be_chosen():
+    config = default_config()
+    use_recipe(config, "finetune")
+    config.training.epochs, config.training.learning_rate = 10, 0.003
+    config.training.label_smoothing, config.training.ema_decay = 0.0, 0.99
+    fields = decisive_fields(to_dict(from_config_dict(config)))
+    assert name_recipe(fields) == ("finetune", ())
+    # A cosine is not all that makes it one.
+    assert name_recipe(fields | {"training.weight_decay": 5e-4}) == (None, ())
 
 
 def test_recipes_set_the_same_fields():

@@ -29,9 +29,9 @@ def use_cell(config: ml_collections.ConfigDict, cell: str) -> None:
 
     Args:
       config: an experiment of `config.default_config`'s shape.
-      cell: parts `backbone=`, `method=`, `recipe=` (thesis, lab) and `augment=` (cutout, mixup or
-        cutmix, or cutout and one of these, as in cutout+mixup), separated by commas; what is left
-        out stays as it is in `config`.
+      cell: parts `backbone=`, `method=`, `recipe=` (thesis, lab, finetune) and `augment=` (cutout,
+        mixup or cutmix, or cutout and one of these, as in cutout+mixup), separated by commas; what
+        is left out stays as it is in `config`.
 
     Raises:
       ConfigError: a part that is none of these or stands twice, or a value that there is not.

@@ -59,11 +59,11 @@ def test_what_finetune_begins_with_may_be_chosen():
     config = default_config()
     use_recipe(config, "finetune")
     config.training.epochs, config.training.learning_rate = 10, 0.003
-    config.training.label_smoothing, config.training.ema_decay = 0.0, 0.99
+    config.training.weight_decay, config.training.label_smoothing = 0.0, 0.0
     fields = decisive_fields(to_dict(from_config_dict(config)))
     assert name_recipe(fields) == ("finetune", ())
     # A cosine is not all that makes it one.
-    assert name_recipe(fields | {"training.weight_decay": 5e-4}) == (None, ())
+    assert name_recipe(fields | {"training.warmup_epochs": 5.0}) == (None, ())
 
 
 def test_recipes_set_the_same_fields():

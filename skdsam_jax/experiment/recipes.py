@@ -22,7 +22,6 @@ _SGD_IN_STEPS: Mapping[str, Any] = {
     "training.optimizer": "sgd",
     "training.schedule": "steps",
     "training.warmup_epochs": 0.0,
-    "training.weight_decay": 5e-4,
 }
 
 # What tells recipes apart: all set the same fields.
@@ -45,7 +44,6 @@ RECIPES: dict[str, Mapping[str, Any]] = {
         "training.optimizer": "sgd",
         "training.schedule": "cosine",
         "training.warmup_epochs": 2.0,
-        "training.weight_decay": 1e-4,
         "training.decay_at": (0.4, 0.6),
         "data.crop_fill": 0,
         "data.autoaugment": False,
@@ -59,6 +57,7 @@ _BEGINNINGS: dict[str, Mapping[str, Any]] = {
     "finetune": {
         "training.epochs": 30,
         "training.learning_rate": 0.01,
+        "training.weight_decay": 1e-4,
         "training.label_smoothing": 0.1,
     },
 }

@@ -1,0 +1,96 @@
+"""Networks that nobody trained: random weights, and running statistics that are no identity."""
+
+import contextlib
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from skdsam_jax.interchange import names
+from skdsam_jax.models import (
+    BACKBONES,
+    BasicBlock,
+    Block32x4d,
+    BottleneckBlock,
+    Classifier,
+    ModelOptions,
+    ResNet,
+    create_backbone,
+)
+from skdsam_jax.models.densenet import DenseNet
+from skdsam_jax.models.variables import Functional
+from skdsam_jax.trained import Trained
+from skdsam_jax.trained.preparation import Preparation
+from skdsam_jax.trained.record import NetworkRecord
+
+# Networks of the families' blocks in as few layers as have all of them: each layer compiles.
+TINY = {
+    "tiny_resnet": functools.partial(ResNet, BasicBlock, (1, 1, 2)),
+    "tiny_bottlenecks": functools.partial(ResNet, BottleneckBlock, (1, 2)),
+    "tiny_resnext": functools.partial(ResNet, Block32x4d, (1, 1)),
+    "tiny_densenet": functools.partial(DenseNet, (1, 2, 1)),
+}
+
+
+@contextlib.contextmanager
+def registered():
+    """They stand in the library's tables; other tests must not find them there."""
+    BACKBONES.update(TINY)
+    for name in TINY:
+        names.TORCHVISION[name] = names.TORCHVISION[
+            "densenet121" if "dense" in name else "resnet18"
+        ]
+    yield
+    for name in TINY:
+        del BACKBONES[name], names.TORCHVISION[name]
+
+
+def fabricate(backbone, *, classes=5, size=16, **options):
+    """A loaded network such as `skdsam_jax.load` gives."""
+    model = ModelOptions(backbone, **{"width": 4, **options})
+
+    def build(rngs):
+        backbone = create_backbone(**model.of_backbone(), rngs=rngs)
+        return Classifier(backbone, classes, rngs=rngs)
+
+    generator = np.random.default_rng(0)
+    params, model_state = (
+        _draw(tree, generator) for tree in jax.jit(lambda: Functional(build).init(0))()
+    )
+    record = NetworkRecord(
+        class_names=tuple(f"class {label}" for label in range(classes)),
+        image_shape=(size, size, 3),
+        mean=(0.4, 0.5, 0.6),
+        std=(0.2, 0.3, 0.25),
+        preparation=Preparation(size, 0.875, reduced=True),
+    )
+    return Trained(
+        config={"model": dataclasses.asdict(model), "data": {}, "method": {}},
+        record=record,
+        step=7,
+        params={"classifier": params},
+        model_state={"classifier": model_state},
+        params_digest=64 * "a",
+        dtype=jnp.dtype("float32"),
+    )
+
+
+def pictures(trained, count):
+    """uint8 images for the network."""
+    generator = np.random.default_rng(1)
+    return generator.integers(0, 256, (count, *trained.image_shape), np.uint8)
+
+
+def _draw(tree, generator):
+    """Normalisation's arrays drawn anew: as they start, each is an identity."""
+
+    def draw(path, array):
+        leaf = path[-1].key
+        if leaf == "kernel":
+            return np.asarray(array)
+        low, high = (0.5, 1.5) if leaf in ("scale", "var") else (-0.3, 0.3)
+        return generator.uniform(low, high, array.shape).astype(np.float32)
+
+    return jax.tree.map_with_path(draw, tree)

@@ -10,7 +10,7 @@ from skdsam_jax.options import option
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """`config.model`: what `create_backbone` takes, and the width of `ShallowExits`."""
+    """`config.model`: what `create_backbone` takes, the width of exits, and where it starts."""
 
     name: str = option(
         "resnet18",
@@ -42,9 +42,18 @@ class ModelOptions:
         "patchwise",
         choices=tuple(KINDS),
     )
+    initial: str | None = option(
+        None,
+        "what the network starts from: a run's folder, a safetensors file with the names of timm "
+        "and torchvision, or a repository such as timm/resnet18.a1_in1k; None: random numbers",
+    )
+    initial_sha256: str | None = option(
+        None, "of `initial`; filled in when a run begins, which then keeps to it"
+    )
 
     def of_backbone(self) -> dict[str, Any]:
         """The arguments of `create_backbone`."""
         fields = dataclasses.asdict(self)
-        del fields["head_width_cap"]
+        for name in ("head_width_cap", "initial", "initial_sha256"):
+            del fields[name]
         return fields

@@ -15,6 +15,9 @@ from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.data.pipelines.pipeline import evaluation_pipeline, training_pipeline
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.interchange.initial import Source
+from skdsam_jax.interchange.matching import Start, match
+from skdsam_jax.interchange.paths import by_path
 from skdsam_jax.methods import ImageSet, find_method
 from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
@@ -47,6 +50,7 @@ class Trainer:
       evaluated: names of the sets that `evaluate` takes.
       parameter_count: trainable parameters of the whole method.
       images_per_step: that the backbone reads: every view of every read of every anchor.
+      start: what the network starts from; None: random numbers.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
@@ -66,6 +70,7 @@ class Trainer:
         self.parameter_count = sum(
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
         )
+        self.start: Start | None = None
         images = ImageSet(
             dataset.name, dataset.class_names, dataset.image_shape, dataset.mean, dataset.std
         )
@@ -129,9 +134,26 @@ class Trainer:
         data = self._training.abstract
         return Inputs(order, data, self._seed, self._frozen)
 
+    def start_from(self, source: Source) -> None:
+        """Lets `initial` begin with the arrays of a source, where the classifier has them.
+
+        Raises:
+          ConfigError: it is of another network.
+        """
+        params, model_state = self._network.params, self._network.model_state
+        self.start = match(
+            source,
+            by_path(params["classifier"], model_state["classifier"]),
+            backbone=self.experiment.model.name,
+            class_names=self.dataset.class_names,
+            others=sorted({*params, *model_state} - {"classifier"}),
+        )
+
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""
-        return self._initial(self._seed, self._labels), self.empty_sums()
+        # Every process read the arrays for itself.
+        start = jax.device_put({} if self.start is None else self.start.arrays, self._replicated)
+        return self._initial(self._seed, self._labels, start), self.empty_sums()
 
     def __enter__(self) -> "Trainer":
         return self

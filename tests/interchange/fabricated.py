@@ -83,6 +83,35 @@ def pictures(trained, count):
     return generator.integers(0, 256, (count, *trained.image_shape), np.uint8)
 
 
+def pytorch_arrays(*, width=4, classes=10, kernel=7, seed=2):
+    """What PyTorch holds of "tiny_resnet", under torchvision's names and in its layout."""
+    generator = np.random.default_rng(seed)
+    shapes = {"conv1": (width, 3, kernel, kernel), "bn1": (width,)}
+    features = width
+    for stage, depth in enumerate((1, 1, 2)):
+        for block in range(depth):
+            name, out = f"layer{stage + 1}.{block}", width * 2**stage
+            shapes |= {f"{name}.conv1": (out, features, 3, 3), f"{name}.bn1": (out,)}
+            shapes |= {f"{name}.conv2": (out, out, 3, 3), f"{name}.bn2": (out,)}
+            if features != out:
+                shapes |= {f"{name}.downsample.0": (out, features, 1, 1)}
+                shapes |= {f"{name}.downsample.1": (out,)}
+            features = out
+    arrays = {
+        "fc.weight": generator.normal(size=(classes, features)),
+        "fc.bias": generator.normal(size=classes),
+    }
+    for name, shape in shapes.items():
+        arrays[f"{name}.weight"] = generator.uniform(0.5, 1.5, shape)
+        if len(shape) == 1:
+            arrays[f"{name}.bias"] = generator.normal(size=shape)
+            arrays[f"{name}.running_mean"] = generator.normal(size=shape)
+            arrays[f"{name}.running_var"] = generator.uniform(0.5, 1.5, shape)
+    arrays = {name: array.astype(np.float32) for name, array in arrays.items()}
+    counts = {f"{name}.num_batches_tracked": 3 for name, shape in shapes.items() if len(shape) == 1}
+    return arrays | {name: np.asarray(count) for name, count in counts.items()}
+
+
 def _draw(tree, generator):
     """Normalisation's arrays drawn anew: as they start, each is an identity."""
 

@@ -1,6 +1,8 @@
 """`skdsam export`: what it writes of a real run, and what it refuses."""
 
 import json
+import pathlib
+import re
 import shutil
 import sys
 
@@ -62,6 +64,22 @@ def test_which_checkpoint_and_where_to(run, tmp_path):
     assert session.get_modelmeta().custom_metadata_map["step"] == "1"
     # Nothing is left of what a file was written as.
     assert not list(workdir.glob(".network*"))
+
+
+def test_the_page_reads_files_as_it_says(run, tmp_path, images, monkeypatch):
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "interchange.md").read_text()
+    (block,) = (
+        block
+        for block in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+        if "jax.export" in block
+    )
+    trained = skdsam_jax.load(run.workdir)
+    monkeypatch.chdir(tmp_path)
+    for kind in ("stablehlo", "onnx"):
+        export(trained, kind, f"network.{kind}")
+    variables = {"images": images}
+    exec(compile(block, "docs/interchange.md", "exec"), variables)
+    np.testing.assert_allclose(variables["logits"], trained.logits(images), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ class Trainer:
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
         )
         self.start: Start | None = None
+        self._start_arrays = ()
         images = ImageSet(
             dataset.name, dataset.class_names, dataset.image_shape, dataset.mean, dataset.std
         )
@@ -122,7 +123,7 @@ class Trainer:
     @functools.cached_property
     def abstract(self) -> tuple[TrainState, EpochSums]:
         """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
-        state = self._initial.eval_shape(self._seed, self._labels)
+        state = self._initial.eval_shape(self._seed, self._labels, *self._start_arrays)
         sums = jax.eval_shape(empty_sums, self._sum_shapes)
         return jax.tree.map(self._abstract, (state, sums))
 
@@ -148,12 +149,12 @@ class Trainer:
             class_names=self.dataset.class_names,
             others=sorted({*params, *model_state} - {"classifier"}),
         )
+        # Every process read them for itself.
+        self._start_arrays = (jax.device_put(self.start.arrays, self._replicated),)
 
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""
-        # Every process read the arrays for itself.
-        start = jax.device_put({} if self.start is None else self.start.arrays, self._replicated)
-        return self._initial(self._seed, self._labels, start), self.empty_sums()
+        return self._initial(self._seed, self._labels, *self._start_arrays), self.empty_sums()
 
     def __enter__(self) -> "Trainer":
         return self
@@ -216,7 +217,7 @@ class Trainer:
         return self._trace_sum_shapes()
 
     def _trace_sum_shapes(self) -> Sums:
-        state = self._initial.eval_shape(self._seed, self._labels)
+        state = self._initial.eval_shape(self._seed, self._labels, *self._start_arrays)
         rows = jax.ShapeDtypeStruct((self._order.batch_size, self._order.reads.count), jnp.int32)
         data = self._training.abstract
         batch = jax.eval_shape(self.programs.batch, data, self._seed, rows, 0)

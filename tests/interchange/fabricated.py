@@ -3,12 +3,13 @@
 import contextlib
 import dataclasses
 import functools
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from skdsam_jax.interchange import names
+from skdsam_jax.interchange.names import TORCHVISION, naming_of
 from skdsam_jax.models import (
     BACKBONES,
     BasicBlock,
@@ -37,14 +38,9 @@ TINY = {
 @contextlib.contextmanager
 def registered():
     """They stand in the library's tables; other tests must not find them there."""
-    BACKBONES.update(TINY)
-    for name in TINY:
-        names.TORCHVISION[name] = names.TORCHVISION[
-            "densenet121" if "dense" in name else "resnet18"
-        ]
-    yield
-    for name in TINY:
-        del BACKBONES[name], names.TORCHVISION[name]
+    named = {name: naming_of("densenet121" if "dense" in name else "resnet18") for name in TINY}
+    with mock.patch.dict(BACKBONES, TINY), mock.patch.dict(TORCHVISION, named):
+        yield
 
 
 def fabricate(backbone, *, classes=5, size=16, **options):

@@ -9,8 +9,8 @@ import types
 import jax
 import numpy as np
 import pytest
-from fabricated import fabricate, pytorch_arrays
 from tiny_runs import make_config
+from untrained_networks import fabricate, pytorch_arrays
 
 import skdsam_jax
 from skdsam_jax.data import load_dataset

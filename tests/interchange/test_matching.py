@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from fabricated import fabricate, pytorch_arrays
+from untrained_networks import fabricate, pytorch_arrays
 
 from skdsam_jax.interchange.initial import Source
 from skdsam_jax.interchange.matching import match

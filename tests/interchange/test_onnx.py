@@ -5,7 +5,7 @@ import json
 
 import numpy as np
 import pytest
-from fabricated import fabricate, pictures
+from untrained_networks import fabricate, pictures
 
 from skdsam_jax.interchange.onnx_file import files
 from skdsam_jax.options import ConfigError

@@ -1,7 +1,7 @@
 """PyTorch's networks of torchvision's names give the logits of ours, from our files and back."""
 
 import pytest
-from fabricated import fabricate, pictures
+from untrained_networks import fabricate, pictures
 
 import skdsam_jax
 

@@ -5,7 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from fabricated import fabricate, pictures
+from untrained_networks import fabricate, pictures
 
 from skdsam_jax.interchange.stablehlo_file import files, lower
 

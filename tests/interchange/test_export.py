@@ -1,5 +1,7 @@
 """`skdsam export`: what it writes of a real run, and what it refuses."""
 
+import dataclasses
+import importlib
 import json
 import pathlib
 import re
@@ -9,6 +11,7 @@ import sys
 import jax
 import numpy as np
 import pytest
+from untrained_networks import fabricate
 
 import skdsam_jax
 from skdsam_jax.commands.export import main
@@ -106,6 +109,14 @@ def test_a_missing_package_is_named_with_what_installs_it(
     trained = skdsam_jax.load(run.workdir)
     with pytest.raises(ConfigError, match=rf"^--format {kind} needs the package .*\[export\]"):
         export(trained, kind, tmp_path / "file")
+
+
+def test_arrays_of_float64_are_written_in_float32(tmp_path):
+    trained = fabricate("tiny_bottlenecks")
+    wide = jax.tree.map(np.float64, jax.device_get(trained.params))
+    (file,) = export(dataclasses.replace(trained, params=wide), "safetensors", tmp_path / "file")
+    arrays = importlib.import_module("safetensors.numpy").load_file(file)
+    assert {array.dtype for array in arrays.values()} == {np.dtype("float32")}
 
 
 def test_an_unknown_format_is_refused(run, tmp_path):

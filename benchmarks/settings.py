@@ -33,7 +33,7 @@ class Settings:
     examples: int = 50_000
     image_size: int = 32
     classes: int = 100
-    convolution: str = "winograd"
+    convolution: str = "direct"
 
     @property
     def crop_padding(self) -> int:

@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
         "--convolution",
         nargs="+",
         choices=CONVOLUTIONS,
-        default=["winograd"],
+        default=["direct"],
         help="this library's form of 3x3 convolutions; each after the first is timed beside it",
     )
     add(

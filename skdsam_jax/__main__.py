@@ -18,6 +18,7 @@ COMMANDS = {
     "report": "make the page of results from finished runs",
     "evaluate": "measure a finished run: every exit, early exits, calibration, corruptions",
     "predict": "classify pictures with the network of a run",
+    "export": "write the network of a run as StableHLO, safetensors or ONNX",
 }
 
 

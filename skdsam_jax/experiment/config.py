@@ -39,7 +39,13 @@ SECTIONS: dict[str, type] = {
 }
 
 # Fields that cannot change the numbers: a run may be resumed with other values.
-_FREE_FIELDS = ("data.data_dir", "data.workers", "evaluation.batch_size", "method.teacher")
+_FREE_FIELDS = (
+    "data.data_dir",
+    "data.workers",
+    "evaluation.batch_size",
+    "method.teacher",
+    "model.initial",
+)
 _FREE_SECTIONS = ("checkpoint.", "logging.")
 
 

@@ -56,8 +56,8 @@ def describe(
 
     Args:
       summary: of the run.
-      teachers: SHA-256 of a run's variables to its summary. A run that one of them taught says what
-        its teacher was, seed aside, and otherwise the beginning of the teacher's SHA-256.
+      teachers: SHA-256 of a run's variables to its summary. A run that one of them taught, or that
+        started from one, says what that was, seed aside; otherwise the beginning of its SHA-256.
     """
     method_name = current_name(summary["method"])
     defaults = _defaults(method_name)
@@ -68,7 +68,10 @@ def describe(
     model = {name: others.pop(name) for name in list(others) if name.startswith("model.")}
     sha256 = method.pop("method.teacher_sha256", None)
     if sha256 is not None:
-        method["method.teacher"] = _name_teacher(sha256, teachers)
+        method["method.teacher"] = _name_run(sha256, teachers)
+    sha256 = model.pop("model.initial_sha256", None)
+    if sha256 is not None:
+        model["model.initial"] = _name_run(sha256, teachers)
 
     recipe, additions = name_recipe(fields)
     own = _list({name: changed[name] for name in RECIPE_FIELDS if name in changed})
@@ -93,10 +96,10 @@ def describe(
     )
 
 
-def _name_teacher(sha256: str, teachers: Mapping[str, Mapping[str, Any]]) -> str:
-    if sha256 not in teachers:
+def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
+    if sha256 not in runs:
         return f"{sha256[:12]}..."
-    words = describe(teachers[sha256], teachers)
+    words = describe(runs[sha256], runs)
     return f"{words.method} on {words.network}, {words.table}, {words.training}"
 
 

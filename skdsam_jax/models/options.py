@@ -11,7 +11,7 @@ from skdsam_jax.options import option
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """`config.model`: what `create_backbone`, `ShallowExits` and `use_convolution` take."""
+    """`config.model`: what backbone, exits and convolutions are, and what the network starts from."""
 
     name: str = option(
         "resnet18",
@@ -49,9 +49,18 @@ class ModelOptions:
         "faster, otherwise as direct; both agree up to rounding",
         choices=tuple(CONVOLUTIONS),
     )
+    initial: str | None = option(
+        None,
+        "what the network starts from: a run's folder, a safetensors file with the names of timm "
+        "and torchvision, or a repository such as timm/resnet18.a1_in1k; None: random numbers",
+    )
+    initial_sha256: str | None = option(
+        None, "of `initial`; filled in when a run begins, which then keeps to it"
+    )
 
     def of_backbone(self) -> dict[str, Any]:
         """The arguments of `create_backbone`."""
         fields = dataclasses.asdict(self)
-        del fields["head_width_cap"], fields["convolution"]
+        for name in ("head_width_cap", "convolution", "initial", "initial_sha256"):
+            del fields[name]
         return fields

@@ -12,9 +12,11 @@ from skdsam_jax import __version__, runtime
 from skdsam_jax.data import Dataset, load_dataset
 from skdsam_jax.experiment import config
 from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.interchange import initial
 from skdsam_jax.methods import find_method
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained import record
+from skdsam_jax.trained.checkpoint_files import checkpoint_folders
 from skdsam_jax.training.building import check_model
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.interruption import Interruption
@@ -67,9 +69,13 @@ def train(
     if not isinstance(experiment, Experiment):
         experiment = config.from_config_dict(experiment)
     # Everything that can be wrong is looked at before the first file is written.
-    method = find_method(experiment.method.name)
-    experiment = dataclasses.replace(experiment, method=method.resolve(experiment.method))
     folder = Workdir(workdir)
+    method = find_method(experiment.method.name)
+    experiment = dataclasses.replace(
+        experiment,
+        method=method.resolve(experiment.method),
+        model=initial.resolve(experiment.model, folder.begun_with("model")),
+    )
     folder.check(experiment)
     mesh = data_mesh(devices)
     if mesh.devices.flat[0].platform == "cpu":
@@ -80,6 +86,9 @@ def train(
     network = record.describe_network(dataset, experiment.data)
     folder.check_record(network)
     trainer = Trainer(experiment, dataset, mesh)
+    # A run that has a checkpoint has its start behind it.
+    if experiment.model.initial is not None and not checkpoint_folders(folder.checkpoints):
+        trainer.start_from(initial.read(experiment.model))
 
     options = experiment.checkpoint
     keep_best = dataset.validation is not None
@@ -94,6 +103,8 @@ def train(
         if is_first_process():
             flags = {"xla_flags": runtime.xla_flags(), "version": __version__}
             folder.write_json(record.FILE, network.to_dict() | flags)
+            if trainer.start is not None:
+                folder.write_json("initial.json", trainer.start.record)
         run = Run(trainer, folder, checkpoints, interruption, verbose)
         last_epoch = min(experiment.training.epochs, stop_after_epochs or sys.maxsize)
         with MetricWriter(folder, experiment.logging, first_epoch=len(run.history)) as writer:
@@ -103,7 +114,8 @@ def train(
                 writer.write(line)
                 run.finish_epoch(line, last=epoch + 1 == last_epoch)
         checkpoints.wait()
-        summary = make_summary(trainer, run.state, run.history)
+        start = folder.read_json("initial.json") or None
+        summary = make_summary(trainer, run.state, run.history, start)
         if is_first_process():
             folder.write_json("summary.json", summary)
         return summary

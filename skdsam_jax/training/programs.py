@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from skdsam_jax.data.pipelines.keys import moment_of
 from skdsam_jax.data.pipelines.resident import Resident, evaluation_batch, training_batch
 from skdsam_jax.evaluation.metrics import Sums
 from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.interchange.paths import replaced
 from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.training.averaging import initial_average
@@ -56,9 +58,23 @@ class Programs:
     look: Look
     steps_per_epoch: int
 
-    def initial(self, seed: jax.Array, labels: jax.Array | None) -> TrainState:
-        """The state before the first step; labels are None where nothing is remembered."""
-        params, model_state = self.network.init(seed)
+    def initial(
+        self,
+        seed: jax.Array,
+        labels: jax.Array | None,
+        start: Mapping[str, jax.Array] = {},
+    ) -> TrainState:
+        """The state before the first step.
+
+        Args:
+          seed: of the run.
+          labels: of the training set; None where nothing is remembered of it.
+          start: arrays of the classifier by path, in the place of random numbers.
+        """
+        trees = self.network.init(seed)
+        if start:
+            trees = (tree | {"classifier": replaced(tree["classifier"], start)} for tree in trees)
+        params, model_state = trees
         memory = {} if labels is None else self.memory(params, model_state, labels)
         opt_state = self.optimizer.init(params)
         averages = self.experiment.training.ema_decay > 0

@@ -60,6 +60,8 @@ class Run:
         self._progress.say(messages.greeting(trainer, self._step))
         self._compiles = False
         if restored is None:
+            if trainer.start is not None:
+                self._progress.say(str(trainer.start))
             self._say_that_it_compiles()
             self.state, self._sums = trainer.initial()
         else:

@@ -7,7 +7,7 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -24,7 +24,10 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def make_summary(
-    trainer: "Trainer", state: TrainState, history: Sequence[dict[str, Any]]
+    trainer: "Trainer",
+    state: TrainState,
+    history: Sequence[dict[str, Any]],
+    start: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """The summary of a run whose finished epochs are `history`.
 
@@ -37,6 +40,7 @@ def make_summary(
       trainer: of the run.
       state: after the last step.
       history: a line of metrics per finished epoch.
+      start: the record of what the network started from; None: from random numbers.
 
     Returns:
       Plain values only.
@@ -56,6 +60,7 @@ def make_summary(
         "model": experiment.model.name,
         "dataset": trainer.dataset.name,
         "seed": experiment.seed,
+        "initial": start,
         "epochs": len(history),
         "finished": len(history) == experiment.training.epochs,
         "steps": int(state.step),

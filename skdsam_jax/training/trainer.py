@@ -15,6 +15,9 @@ from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.data.pipelines.pipeline import evaluation_pipeline, training_pipeline
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.interchange.initial import Source
+from skdsam_jax.interchange.matching import Start, match
+from skdsam_jax.interchange.paths import by_path
 from skdsam_jax.methods import ImageSet, find_method
 from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
@@ -48,6 +51,7 @@ class Trainer:
       evaluated: names of the sets that `evaluate` takes.
       parameter_count: trainable parameters of the whole method.
       images_per_step: that the backbone reads: every view of every read of every anchor.
+      start: what the network starts from; None: random numbers.
     """
 
     def __init__(self, experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:
@@ -67,6 +71,8 @@ class Trainer:
         self.parameter_count = sum(
             leaf.size for leaf in jax.tree_util.tree_leaves(self._network.params)
         )
+        self.start: Start | None = None
+        self._start_arrays = ()
         images = ImageSet(
             dataset.name, dataset.class_names, dataset.image_shape, dataset.mean, dataset.std
         )
@@ -118,7 +124,7 @@ class Trainer:
     @functools.cached_property
     def abstract(self) -> tuple[TrainState, EpochSums]:
         """Shapes, types and shardings of the run's state and sums: what a checkpoint restores."""
-        state = self._initial.eval_shape(self._seed, self._labels)
+        state = self._initial.eval_shape(self._seed, self._labels, *self._start_arrays)
         sums = jax.eval_shape(empty_sums, self._sum_shapes)
         return jax.tree.map(self._abstract, (state, sums))
 
@@ -130,9 +136,26 @@ class Trainer:
         data = self._training.abstract
         return Inputs(order, data, self._seed, self._frozen)
 
+    def start_from(self, source: Source) -> None:
+        """Lets `initial` begin with the arrays of a source, where the classifier has them.
+
+        Raises:
+          ConfigError: it is of another network.
+        """
+        params, model_state = self._network.params, self._network.model_state
+        self.start = match(
+            source,
+            by_path(params["classifier"], model_state["classifier"]),
+            backbone=self.experiment.model.name,
+            class_names=self.dataset.class_names,
+            others=sorted({*params, *model_state} - {"classifier"}),
+        )
+        # Every process read them for itself.
+        self._start_arrays = (jax.device_put(self.start.arrays, self._replicated),)
+
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""
-        return self._initial(self._seed, self._labels), self.empty_sums()
+        return self._initial(self._seed, self._labels, *self._start_arrays), self.empty_sums()
 
     def __enter__(self) -> "Trainer":
         return self
@@ -193,7 +216,7 @@ class Trainer:
         return self._trace_sum_shapes()
 
     def _trace_sum_shapes(self) -> Sums:
-        state = self._initial.eval_shape(self._seed, self._labels)
+        state = self._initial.eval_shape(self._seed, self._labels, *self._start_arrays)
         rows = jax.ShapeDtypeStruct((self._order.batch_size, self._order.reads.count), jnp.int32)
         data = self._training.abstract
         batch = jax.eval_shape(self.programs.batch, data, self._seed, rows, 0)

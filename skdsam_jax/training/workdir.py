@@ -29,8 +29,8 @@ class Workdir:
     """One run's folder, held by one process at a time; a context manager.
 
     Files: `config.json`, `network.json` (what the network takes and what its classes are called),
-    `metrics.jsonl` (one line per finished epoch), `summary.json`,
-    `checkpoints/` and TensorBoard's events.
+    `initial.json` (what it started from, if that was not random), `metrics.jsonl` (one line per
+    finished epoch), `summary.json`, `checkpoints/` and TensorBoard's events.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -41,6 +41,18 @@ class Workdir:
     def checkpoints(self) -> pathlib.Path:
         """The folder of the run's checkpoints."""
         return self.path / "checkpoints"
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """What the file `name` holds; nothing where there is none, or none that can be read."""
+        try:
+            return dict(json.loads((self.path / name).read_text()))
+        except (OSError, ValueError, TypeError):
+            return {}
+
+    def begun_with(self, section: str) -> Mapping[str, Any]:
+        """A section of the config of the run in the folder; empty where none began."""
+        values = self.read_json("config.json").get(section)
+        return values if isinstance(values, Mapping) else {}
 
     def check(self, experiment: Experiment) -> None:
         """Says early, and without writing anything, why the run could not live here.

@@ -11,7 +11,7 @@ from skdsam_jax.options import option
 
 @dataclasses.dataclass(frozen=True)
 class ModelOptions:
-    """`config.model`: what backbone, exits and convolutions are, and what the network starts from."""
+    """`config.model`: what backbone, exits and convolutions are, and where the network starts."""
 
     name: str = option(
         "resnet18",

@@ -173,7 +173,7 @@ def test_every_field_splits_a_row_or_cannot_change_a_number(tmp_path, summary, c
     """Whatever a config holds, another value of it makes a row or a table of its own."""
     free = {
         *("data.data_dir", "data.workers", "evaluation.batch_size", "checkpoint.every_minutes"),
-        *("checkpoint.keep_latest", "logging.tensorboard"),
+        *("checkpoint.keep_latest", "logging.tensorboard", "model.initial"),
     }
     names = {"seed", "method.name", "model.name", "data.name"}  # Said by the summary itself.
     fields = {

@@ -1,15 +1,17 @@
-"""The walks of the docs, from their first command to their last, in an empty folder."""
+"""The walks of the docs, from the first command to the last: in an empty folder, from a wheel."""
 
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
-from config_files import ROOT
+from config_files import CONFIGS, ROOT
 from PIL import Image
 
 from skdsam_jax.__main__ import COMMANDS
@@ -47,6 +49,31 @@ def _commands(page: str) -> list[list[str]]:
     return [shlex.split(line) for line in lines]
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy, as a build writes into its folder."""
+    source, made = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
+    for name in ("skdsam_jax", "configs"):
+        shutil.copytree(
+            ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+        )
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
+    subprocess.run([*pip, "--no-deps", f"--wheel-dir={made}", str(source)], check=True)
+    (path,) = made.glob("*.whl")
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    """The wheel in a folder of its own, and beside it in `bin` what it puts on the path."""
+    folder = tmp_path_factory.mktemp("installed")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    subprocess.run([*pip, "--no-deps", f"--target={folder}", str(wheel)], check=True)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
     """Empty but for the photographs that a page supposes, of two birds."""
@@ -63,7 +90,7 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     return tmp_path
 
 
-def _walk(page: str, folder: pathlib.Path) -> list[str]:
+def _walk(page: str, folder: pathlib.Path, installed: pathlib.Path) -> list[str]:
     """Runs the commands of a page; returns what each wrote to stdout."""
     outputs = []
     for program, command, *arguments in _commands(page):
@@ -73,9 +100,9 @@ def _walk(page: str, folder: pathlib.Path) -> list[str]:
             family = "folder" if page == "practitioners" else "digits"
             extra += [*SMALLER[family], *SMALL]
         done = subprocess.run(
-            [sys.executable, "-m", "skdsam_jax", command, *arguments, *extra],
+            [installed / "bin" / program, command, *arguments, *extra],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "JAX_NUM_CPU_DEVICES": "1"},
+            env=os.environ | {"PYTHONPATH": str(installed), "JAX_NUM_CPU_DEVICES": "1"},
             capture_output=True,
             text=True,
         )
@@ -92,9 +119,22 @@ def test_commands_are_those_that_there_are(page):
     assert {command for _, command, *_ in commands} <= set(COMMANDS)
 
 
+# A build fetches setuptools.
 @pytest.mark.slow
-def test_practitioners(folder):
-    *_, answers, early = _walk("practitioners", folder)
+def test_a_wheel_carries_the_configs_and_the_command(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
+        assert "skdsam = skdsam_jax.__main__:main" in archive.read(entry_points).decode()
+    for path in (ROOT / "skdsam_jax").rglob("*.py"):
+        assert path.relative_to(ROOT).as_posix() in names
+    assert {f"skdsam_jax/configs/{name}.py" for name in CONFIGS} <= names
+    assert not {name for name in names if name.startswith(("configs/", "tests/"))}
+
+
+@pytest.mark.slow
+def test_practitioners(folder, installed):
+    *_, answers, early = _walk("practitioners", folder, installed)
     assert answers == ""
     lines = (folder / "answers.csv").read_text().splitlines()
     assert len(lines) == 1 + 8
@@ -105,8 +145,8 @@ def test_practitioners(folder):
 
 
 @pytest.mark.slow
-def test_researchers(folder):
-    _, planned, swept, *_ = _walk("researchers", folder)
+def test_researchers(folder, installed):
+    _, planned, swept, *_ = _walk("researchers", folder, installed)
     assert len(re.findall("^runs/compared/", planned, flags=re.MULTILINE)) == 4
     assert "4 of 4 runs are finished" in swept
     page = (folder / "compared.md").read_text()

@@ -151,6 +151,7 @@ def test_researchers(folder, installed):
     assert "4 of 4 runs are finished" in swept
     page = (folder / "compared.md").read_text()
     assert all(f"| {method} |" in page for method in ("cross_entropy", "skdsam"))
+    assert "cross_entropy" in (folder / "compared/index.html").read_text()
     assert (folder / "byot/evaluation.json").exists()
 
 

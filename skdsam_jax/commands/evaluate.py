@@ -17,10 +17,10 @@ import numpy as np
 from skdsam_jax.commands import command_line
 from skdsam_jax.commands.evaluation_data import Source, find_source
 from skdsam_jax.commands.evaluation_output import describe, write_json
-from skdsam_jax.evaluation import plots
 from skdsam_jax.evaluation.any_exit import AnyExit
 from skdsam_jax.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from skdsam_jax.evaluation.evaluator import Evaluator, as_evaluated
+from skdsam_jax.evaluation.mistakes import worst_mistakes, write_thumbnails
 from skdsam_jax.evaluation.report import (
     TIMED_BATCHES,
     describe_any_exit,
@@ -30,6 +30,8 @@ from skdsam_jax.evaluation.report import (
 )
 from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError, known
+from skdsam_jax.report import drawing, evaluation_pictures
+from skdsam_jax.report.drawing import write_picture
 from skdsam_jax.trained import Trained, load
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import describe_origin
@@ -85,10 +87,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     out = options.out or options.workdir / "evaluation"
     write_json(out, result | describe_origin(data_mesh(jax.devices()[:1])))
+    write_thumbnails(result["worst_mistakes"], source.examples, out)
     print(describe(result))
     print(f"{out / 'evaluation.json'}: everything, with what it was measured on")
-    if plots.available():
-        print(", ".join(str(path) for path in plots.draw(result, out)))
+    if drawing.available():
+        pictures = evaluation_pictures.draw(result, out)
+        print(", ".join(str(write_picture(out, picture)) for picture in pictures))
     else:
         print(f"no pictures without matplotlib; for them: {install_command('plots')}")
 
@@ -141,6 +145,9 @@ def evaluate(
         "dataset": source.name,
         "split": source.split,
         **describe_predictions(predictions, trained.class_names, temperatures),
+        "worst_mistakes": worst_mistakes(
+            predictions.exits[-1], source.examples, trained.class_names
+        ),
         "any_exit": any_exit,
         "speed": speed,
         "config": trained.config,

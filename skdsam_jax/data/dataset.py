@@ -1,6 +1,7 @@
 """What every set of images is turned into: arrays, or encoded pictures read when needed."""
 
 import dataclasses
+import pathlib
 from typing import Protocol
 
 import numpy as np
@@ -16,10 +17,12 @@ class Split:
     Attributes:
       images: uint8 [examples, height, width, channels].
       labels: int32 [examples], each at least 0 and less than the number of classes.
+      files: of each example, where they came from files.
     """
 
     images: np.ndarray
     labels: np.ndarray
+    files: tuple[pathlib.Path, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -31,11 +34,12 @@ class Split:
 
     def take(self, indices: np.ndarray) -> "Split":
         """The examples at `indices`, in that order."""
-        return Split(self.images[indices], self.labels[indices])
+        files = None if self.files is None else tuple(self.files[index] for index in indices)
+        return Split(self.images[indices], self.labels[indices], files)
 
     def resized(self, side: int) -> "Split":
         """The examples with square images of `side` pixels."""
-        return Split(resize(self.images, side), self.labels)
+        return dataclasses.replace(self, images=resize(self.images, side))
 
 
 class Records(Protocol):

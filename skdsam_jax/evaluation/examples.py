@@ -9,6 +9,7 @@ import numpy as np
 
 from skdsam_jax.data.dataset import EncodedSplit, Split
 from skdsam_jax.data.pipelines.photograph_crops import central_crops
+from skdsam_jax.data.sources.folder import FolderRecords
 from skdsam_jax.evaluation.decoding import read_ahead
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained import Trained
@@ -23,10 +24,12 @@ class Examples:
     Attributes:
       labels: int32 [examples].
       read: index -> uint8 [height, width, channels]; called in threads.
+      file: index -> the picture's file, as CLASS/NAME; None where the set is no folder of files.
     """
 
     labels: np.ndarray
     read: Callable[[int], np.ndarray]
+    file: Callable[[int], str] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +55,7 @@ class Examples:
 
     def changed(self, change: Callable[[np.ndarray, int], np.ndarray]) -> "Examples":
         """The same examples, each image replaced by `change(image, index)`."""
-        return Examples(self.labels, lambda index: change(self.read(index), index))
+        return dataclasses.replace(self, read=lambda index: change(self.read(index), index))
 
 
 def examples_of(split: Split | EncodedSplit, side: int) -> Examples:
@@ -65,8 +68,16 @@ def examples_of(split: Split | EncodedSplit, side: int) -> Examples:
     if isinstance(split, Split):
         if split.image_shape[0] != side:
             split = split.resized(side)
-        return Examples(split.labels, split.images.__getitem__)
-    return Examples(split.labels, lambda index: central_crops(split, np.array([index]))[0][0])
+        return Examples(split.labels, split.images.__getitem__, _file_of(split.files))
+    files = None
+    if isinstance(split.records, FolderRecords):
+        places = range(len(split.records)) if split.indices is None else split.indices
+        files = [split.records.files[place] for place in places]
+    return Examples(
+        split.labels,
+        lambda index: central_crops(split, np.array([index]))[0][0],
+        _file_of(files),
+    )
 
 
 def examples_of_folder(root: pathlib.Path, trained: Trained) -> Examples:
@@ -92,7 +103,9 @@ def examples_of_folder(root: pathlib.Path, trained: Trained) -> Examples:
         labels += [trained.class_names.index(folder.name)] * len(found)
     if not files:
         raise ConfigError(f"--folder: {root} has no pictures in its class folders")
-    return Examples(np.array(labels, np.int32), lambda index: trained.prepare(files[index]))
+    return Examples(
+        np.array(labels, np.int32), lambda index: trained.prepare(files[index]), _file_of(files)
+    )
 
 
 def check_class_names(found: Sequence[str], wanted: Sequence[str], where: str) -> None:
@@ -103,6 +116,10 @@ def check_class_names(found: Sequence[str], wanted: Sequence[str], where: str) -
         parts = [f"lacks {_some(missing)}"] if missing else []
         parts += [f"has {_some(unknown)}, which the network does not know"] if unknown else []
         raise ConfigError(f"{where}: its classes are not the network's: it {' and '.join(parts)}")
+
+
+def _file_of(files: Sequence[pathlib.Path] | None) -> Callable[[int], str] | None:
+    return None if files is None else lambda index: "/".join(files[index].parts[-2:])
 
 
 def _some(names: Sequence[str]) -> str:

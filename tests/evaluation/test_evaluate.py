@@ -1,5 +1,6 @@
 """The command `evaluate`: numbers of the run, and everything that can be asked of it."""
 
+import io
 import json
 import shutil
 
@@ -8,7 +9,9 @@ import pytest
 from PIL import Image
 
 from skdsam_jax.commands import evaluate
-from skdsam_jax.evaluation import plots
+from skdsam_jax.evaluation.examples import examples_of
+from skdsam_jax.evaluation.mistakes import MOST_MISTAKES, write_thumbnails
+from skdsam_jax.report import evaluation_pictures
 
 QUICK = ["--seconds", "0", "--batch_size", "16"]
 
@@ -112,6 +115,28 @@ def test_a_folder_is_another_set(byot, pictures, test_split, tmp_path):
     predicted = byot.trained.predict(test_split.images[:40]).argmax(-1)
     assert found["exits"][-1]["accuracy"] == np.mean(predicted == test_split.labels[:40])
     assert (found["dataset"], found["examples"]) == ("digits", 40)
+    for mistake in found["worst_mistakes"]:
+        assert (pictures / mistake["file"]).is_file()
+        assert mistake["file"].startswith(mistake["true_class"] + "/")
+
+
+def test_the_worst_mistakes_are_those_of_the_deepest_exit(byot, test_split, evaluated, tmp_path):
+    probabilities = np.asarray(byot.trained.predict(test_split.images))
+    found = evaluated["worst_mistakes"]
+    assert len(found) == MOST_MISTAKES
+    confidences = [mistake["confidence"] for mistake in found]
+    assert confidences == sorted(confidences, reverse=True)
+    for mistake in found:
+        row, label = probabilities[mistake["index"]], test_split.labels[mistake["index"]]
+        assert mistake["true_class"] == str(label)
+        assert mistake["predicted_class"] == str(row.argmax())
+        assert row.argmax() != label
+        assert mistake["confidence"] == pytest.approx(row.max(), rel=1e-4)
+        assert mistake["file"] is None
+    write_thumbnails(found, examples_of(test_split, test_split.image_shape[0]), tmp_path)
+    for mistake in found:
+        with Image.open(tmp_path / mistake["thumbnail"]) as picture:
+            np.testing.assert_array_equal(picture, test_split.images[mistake["index"]])
 
 
 def test_a_set_by_name(byot, evaluated, tmp_path):
@@ -166,15 +191,18 @@ def test_a_run_without_a_split_says_so(plain, capsys):
 
 def test_pictures(evaluated, tmp_path):
     pytest.importorskip("matplotlib")
-    files = plots.draw(evaluated, tmp_path)
-    assert [path.name for path in files] == [
-        "accuracy_against_flops.png",
-        "reliability.png",
-        "confusion_matrix.png",
+    pictures = evaluation_pictures.draw(evaluated, tmp_path)
+    assert [picture.name for picture in pictures] == [
+        "accuracy_against_flops",
+        "reliability",
+        "confusion_matrix",
+        "worst_mistakes",
     ]
-    for path in files:
-        with Image.open(path) as picture:
+    for drawn in pictures:
+        with Image.open(io.BytesIO(drawn.png)) as picture:
             assert len(np.unique(np.asarray(picture.convert("L")))) > 10
+    older = {name: value for name, value in evaluated.items() if name != "worst_mistakes"}
+    assert len(evaluation_pictures.draw(older, tmp_path)) == 3
 
 
 def test_a_student_needs_no_teacher_any_more(train, plain, tmp_path):

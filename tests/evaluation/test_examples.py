@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from skdsam_jax.data import EncodedSplit
+from skdsam_jax.data import EncodedSplit, Split
 from skdsam_jax.data.pipelines.photograph_crops import central_crops
 from skdsam_jax.data.sources.folder import FolderRecords
 from skdsam_jax.evaluation import examples as examples_module
 from skdsam_jax.evaluation.examples import Examples, check_class_names, examples_of
+from skdsam_jax.evaluation.mistakes import worst_mistakes
 from skdsam_jax.options import ConfigError
 
 
@@ -19,6 +20,10 @@ def test_photographs_are_cropped_as_in_streaming(pictures):
     images, labels = central_crops(split, np.arange(len(split)))
     np.testing.assert_array_equal(np.concatenate(list(examples.batches(5))), images)
     np.testing.assert_array_equal(examples.labels, labels)
+    names = ["/".join(path.parts[-2:]) for path in files[3:20]]
+    assert [examples.file(index) for index in range(len(examples))] == names
+    resident = Split(images, labels, tuple(files[3:20])).take(np.array([4, 2])).resized(8)
+    assert [examples_of(resident, 8).file(index) for index in range(2)] == [names[4], names[2]]
 
 
 def test_resident_images_are_shrunk_where_needed(test_split):
@@ -52,3 +57,19 @@ def test_classes_that_differ_are_named():
         check_class_names(["a"], ["a", "c"], "here")
     with pytest.raises(ConfigError, match=r"it has d, e, f and 1 more, which the network does not"):
         check_class_names(["a", "d", "e", "f", "g"], ["a"], "here")
+
+
+def test_the_surest_mistakes_come_first():
+    probabilities = np.array([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6], [0.2, 0.8], [0.7, 0.3]])
+    labels = np.array([0, 0, 0, 0, 1], np.int32)
+    examples = Examples(labels, lambda index: index, "{}.png".format)
+    found = worst_mistakes(np.log(probabilities), examples, ["a", "b"])
+    assert [mistake["index"] for mistake in found] == [3, 4, 1, 2]
+    assert found[1] == {
+        "index": 4,
+        "true_class": "b",
+        "predicted_class": "a",
+        "confidence": pytest.approx(0.7),
+        "file": "4.png",
+        "thumbnail": "mistakes/02.png",
+    }

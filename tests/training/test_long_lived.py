@@ -7,9 +7,9 @@ import shutil
 import jax
 import pytest
 
-from skdsam_jax.commands.report import load_summaries
 from skdsam_jax.data import load_dataset
 from skdsam_jax.experiment.config import from_config_dict
+from skdsam_jax.report.runs import find_runs
 from skdsam_jax.trained.checkpoint_files import digest
 from skdsam_jax.training import train
 from skdsam_jax.training.checkpoint import Checkpoints
@@ -53,4 +53,5 @@ def test_the_finished_run_is_recognised(workdir, summary):
 
 
 def test_the_summary_can_be_reported(summary):
-    assert load_summaries(FIXTURE) == [summary]
+    (run,) = find_runs(FIXTURE)
+    assert run.summary == summary

@@ -199,7 +199,7 @@ def _decode(records: FolderRecords, side: int) -> Split:
     return load_or_make(
         f"folder-{_fingerprint(records, side)}.npz",
         make,
-        lambda arrays: Split(arrays["images"], records.labels),
+        lambda arrays: Split(arrays["images"], records.labels, records.files),
     )
 
 

@@ -13,29 +13,6 @@ from skdsam_jax.experiment.cells import use_cell
 from skdsam_jax.experiment.config import default_config, from_config_dict, to_dict
 
 
-@pytest.fixture
-def summary():
-    return {
-        "method": "skdsam",
-        "model": "resnet18",
-        "dataset": "digits",
-        "seed": 0,
-        "finished": True,
-        "test_accuracy": 0.75,
-        "best_test_accuracy": 0.8,
-        "exit_accuracies": [0.25, 0.5, 0.6, 0.75],
-        "ensemble_accuracy": 0.7,
-        "aggregated_accuracy": None,
-        "attention_weights": [0.5, 0.25, 0.25],
-        "attention_entropy": 1.0397,
-        "images_per_second": 123.4,
-        "parameters": 1000,
-        "config": to_dict(from_config_dict(default_config())),
-        "versions": {"jax": "1.2.3"},
-        "hardware": {"device": "cpu", "devices": 1, "cpu": "a CPU"},
-    }
-
-
 def _write(folder, *summaries):
     for number, summary in enumerate(summaries):
         (folder / str(number)).mkdir(parents=True)

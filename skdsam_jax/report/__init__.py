@@ -1,0 +1,1 @@
+"""Finished runs as tables and pictures; nothing here trains or needs a network."""

@@ -1,0 +1,132 @@
+"""Pictures of what runs did while they trained; they need matplotlib."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from skdsam_jax.report.drawing import COLOURS, HEIGHT, PLAIN, Picture, look, render, shortened
+from skdsam_jax.report.measures import by_seed
+from skdsam_jax.report.runs import Experiment
+from skdsam_jax.report.series import (
+    AttentionCurves,
+    LearningCurves,
+    Series,
+    attention_curves,
+    learning_curves,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# More epochs than these have no mark each.
+_MOST_MARKS = 20
+
+
+def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
+    """The last epoch's accuracy of all experiments of a table, one above the other."""
+    labels = [
+        f"{shortened(words.method, 34)}, {shortened(words.network, 30)}"
+        for words, _ in reversed(experiments)
+    ]
+    values = [100 * by_seed(each.summaries, "test_accuracy") for each in reversed(experiments)]
+
+    def fill(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        for place, seeds in enumerate(values):
+            bar = seeds.std(ddof=1) if len(seeds) > 1 else None
+            axes.errorbar(seeds.mean(), place, xerr=bar, fmt="o", color=COLOURS[0], capsize=3)
+        axes.set_yticks(range(len(labels)), labels, fontsize=7)
+        axes.set(xlabel="test accuracy in the last epoch, %", ylim=(-0.7, len(labels) - 0.3))
+
+    table = experiments[0].words.table
+    seeds = max(len(each.seeds) for each in experiments)
+    bars = "mean and standard deviation over seeds" if seeds > 1 else "one seed each"
+    png = render([table], fill, height=1.2 + 0.22 * len(labels))
+    return Picture(name, f"Test accuracy in the last epoch, {bars}: {table}", png)
+
+
+def draw_learning(experiment: Experiment, name: str) -> Picture | None:
+    """Accuracy of every exit and the loss over epochs; None without metrics.jsonl."""
+    curves = learning_curves(experiment)
+    if curves is None:
+        return None
+    png = render(title_of(experiment), lambda figure: _learning(figure, curves), 1.5 * HEIGHT)
+    return Picture(name, _caption("Learning curves", experiment), png)
+
+
+def draw_attention(experiment: Experiment, name: str) -> Picture | None:
+    """Attention weights and their entropy over epochs; None for methods that do not attend."""
+    curves = attention_curves(experiment)
+    if curves is None:
+        return None
+    png = render(title_of(experiment), lambda figure: _attention(figure, curves), 1.5 * HEIGHT)
+    return Picture(name, _caption("Attention weights and their entropy", experiment), png)
+
+
+def title_of(experiment: Experiment) -> list[str]:
+    """The lines of a title: method and network, data and recipe."""
+    words = experiment.words
+    return [f"{words.method} on {words.network}", words.table]
+
+
+def _caption(what: str, experiment: Experiment) -> str:
+    words, seeds = experiment.words, len(experiment.seeds)
+    many = f"mean and standard deviation over {seeds} seeds" if seeds > 1 else "one seed"
+    return f"{what}, {many}: {words.method} on {words.network}; {words.table}; {words.training}"
+
+
+def _learning(figure: "Figure", curves: LearningCurves) -> None:
+    accuracy, loss = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    exits = len(curves.test)
+    for number, series in enumerate(curves.test):
+        _line(accuracy, series, look(number), _label(number, exits))
+    if curves.train is not None:
+        accuracy.plot(
+            curves.train.epochs,
+            curves.train.mean,
+            color="0.45",
+            linewidth=1,
+            label="training" if exits == 1 else "training, deepest exit",
+        )
+    accuracy.set(ylabel="accuracy, %")
+    accuracy.legend(loc="best")
+    _line(loss, curves.loss, PLAIN)
+    loss.set(ylabel="training loss", xlabel="epoch")
+    _whole_epochs(loss)
+
+
+def _attention(figure: "Figure", curves: AttentionCurves) -> None:
+    weights, entropy = figure.subplots(2, sharex=True, height_ratios=(3, 2))
+    for number, series in enumerate(curves.weights):
+        _line(weights, series, look(number), f"exit {number + 1}")
+    weights.set(ylabel="mean attention weight", ylim=(0, 1))
+    weights.legend(loc="best")
+    _line(entropy, curves.entropy, PLAIN)
+    entropy.axhline(curves.uniform, color="0.45", linestyle=":", label="uniform weights")
+    entropy.set(ylabel="entropy, nats", xlabel="epoch", ylim=(0, 1.15 * max(curves.uniform, 0.1)))
+    entropy.legend(loc="lower right")
+    _whole_epochs(entropy)
+
+
+def _label(number: int, exits: int) -> str:
+    if exits == 1:
+        return "test"
+    return f"test, exit {number + 1}" + (" (deepest)" if number == exits - 1 else "")
+
+
+def _line(axes: "Axes", series: Series, style: Mapping[str, Any], label: str | None = None) -> None:
+    """The mean with its band; without a deviation there is none."""
+    if len(series.epochs) > _MOST_MARKS:
+        style = {**style, "marker": ""}
+    axes.plot(series.epochs, series.mean, label=label, **style)
+    if not np.isnan(series.deviation).all():
+        low, high = series.mean - series.deviation, series.mean + series.deviation
+        axes.fill_between(series.epochs, low, high, color=style["color"], alpha=0.2, linewidth=0)
+
+
+def _whole_epochs(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))

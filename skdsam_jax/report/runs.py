@@ -1,0 +1,190 @@
+"""The runs below a folder, as their files tell of them."""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from skdsam_jax.experiment.run_description import RunDescription, describe
+from skdsam_jax.methods import METHODS
+from skdsam_jax.options import ConfigError
+
+# Where `evaluate` writes by default, and where a copy of a run's results may have it.
+_EVALUATIONS = ("evaluation/evaluation.json", "evaluation.json")
+
+
+class Evaluation(NamedTuple):
+    """What `evaluate` measured.
+
+    Attributes:
+      file: its evaluation.json.
+      result: what is in it.
+    """
+
+    file: pathlib.Path
+    result: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+      folder: where its files are.
+      summary: its summary.json, in the form of this version.
+    """
+
+    folder: pathlib.Path
+    summary: Mapping[str, Any]
+
+    @functools.cached_property
+    def history(self) -> list[Mapping[str, Any]]:
+        """The lines of metrics.jsonl, an epoch each; none if there is no such file.
+
+        Raises:
+          ConfigError: a line is damaged.
+        """
+        return _history(self.folder)
+
+    @functools.cached_property
+    def evaluation(self) -> Evaluation | None:
+        """What `evaluate` wrote in the run's folder, if it did.
+
+        Raises:
+          ConfigError: it is damaged.
+        """
+        files = (self.folder / name for name in _EVALUATIONS)
+        return next((Evaluation(file, _read(file)) for file in files if file.is_file()), None)
+
+
+class Experiment(NamedTuple):
+    """Runs that differ in nothing but their seed.
+
+    Attributes:
+      words: what they are.
+      runs: at least one, in the order of their folders.
+    """
+
+    words: RunDescription
+    runs: tuple[Run, ...]
+
+    @property
+    def summaries(self) -> list[Mapping[str, Any]]:
+        """Of all its runs."""
+        return [run.summary for run in self.runs]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Ascending, each once."""
+        return sorted({run.summary["seed"] for run in self.runs})
+
+    @property
+    def evaluated(self) -> Run | None:
+        """The run of the lowest seed that `evaluate` measured; None: it measured none."""
+        measured = (run for run in self.runs if run.evaluation is not None)
+        return min(measured, key=lambda run: run.summary["seed"], default=None)
+
+
+class Unfinished(NamedTuple):
+    """A run that is under way, or stopped: its folder and what its config says."""
+
+    folder: pathlib.Path
+    method: str
+    model: str
+    dataset: str
+    seed: int
+    epochs: int
+    finished_epochs: int
+
+
+def find_runs(folder: pathlib.Path) -> list[Run]:
+    """The finished runs below `folder`, in the order of their folders.
+
+    Raises:
+      ConfigError: a summary cannot be read.
+    """
+    runs = []
+    for path in sorted(folder.glob("**/summary.json")):
+        try:
+            summary = _read(path)
+            if summary["finished"]:
+                runs.append(Run(path.parent, _of_today(summary)))
+        except (KeyError, TypeError):
+            raise ConfigError(f"{path}: is no summary of a run") from None
+    return runs
+
+
+def find_unfinished(folder: pathlib.Path) -> list[Unfinished]:
+    """The runs below `folder` that began and have not finished, in the order of their folders."""
+    unfinished = []
+    for path in sorted(folder.glob("**/config.json")):
+        try:
+            summary = path.with_name("summary.json")
+            if summary.exists() and _read(summary)["finished"]:
+                continue
+            config = _read(path)
+            names = [config[part]["name"] for part in ("method", "model", "data")]
+            numbers = config["seed"], config["training"]["epochs"]
+            metrics = path.with_name("metrics.jsonl")
+            # A run that was killed may have left a part of a line.
+            done = metrics.read_text().count("\n") if metrics.exists() else 0
+        except (ConfigError, KeyError, TypeError):
+            continue  # Another program's config.json, or one that is being written.
+        unfinished.append(Unfinished(path.parent, *names, *numbers, done))
+    return unfinished
+
+
+def find_evaluations(folder: pathlib.Path, runs: Sequence[Run]) -> list[Evaluation]:
+    """What was measured below `folder` apart from these runs, in the order of the files.
+
+    Raises:
+      ConfigError: a file is damaged.
+    """
+    own = {run.evaluation.file for run in runs if run.evaluation is not None}
+    files = sorted(folder.glob("**/evaluation.json"))
+    return [Evaluation(file, _read(file)) for file in files if file not in own]
+
+
+def group(runs: Sequence[Run]) -> list[Experiment]:
+    """The experiments that the runs were, in the order of a page."""
+    digests = (run.summary.get("params_digest") for run in runs)
+    pairs = zip(digests, runs, strict=True)
+    teachers = {digest: run.summary for digest, run in pairs if digest is not None}
+    experiments: dict[RunDescription, list[Run]] = {}
+    for run in runs:
+        experiments.setdefault(describe(run.summary, teachers), []).append(run)
+    return [Experiment(words, tuple(experiments[words])) for words in sorted(experiments)]
+
+
+def _of_today(summary: dict[str, Any]) -> dict[str, Any]:
+    # Of earlier versions, in which rotations alone had a second prediction.
+    aggregated = summary.pop("aggregated_accuracy", None)
+    if aggregated is not None:
+        summary["other_accuracies"] = {"aggregated": aggregated}
+    if _has_no_attention(summary["method"]):
+        summary["attention_weights"] = None
+    return summary
+
+
+def _has_no_attention(method: str) -> bool:
+    """Of such methods earlier versions wrote weights too, always uniform."""
+    return method in METHODS and not hasattr(METHODS[method].Options, "energy")
+
+
+def _history(folder: pathlib.Path) -> list[Mapping[str, Any]]:
+    file = folder / "metrics.jsonl"
+    try:
+        return [json.loads(line) for line in file.read_text().splitlines()]
+    except FileNotFoundError:
+        return []
+    except ValueError:
+        raise ConfigError(f"{file}: has a damaged line") from None
+
+
+def _read(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError:
+        raise ConfigError(f"{path}: is damaged") from None

@@ -1,0 +1,218 @@
+"""The tables of a page, as rows of text, and as a page of Markdown.
+
+Runs that differ in nothing but their seed share a row: mean and sample standard deviation over
+seeds of the last epoch, which is the protocol of the thesis. The best epoch on the test set stands
+beside it as the oracle it is. A table holds one data set at one size in one recipe, and a row names
+every other field that is not at its default, and how many images it read.
+"""
+
+import pathlib
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from skdsam_jax.report.measures import (
+    CONFIDENCE,
+    Difference,
+    Summaries,
+    by_seed,
+    find_difference,
+)
+from skdsam_jax.report.runs import Evaluation, Experiment, Unfinished
+
+INTRODUCTION = (
+    "Accuracy on the whole test set in %, mean and standard deviation over n seeds of the last "
+    "epoch; several runs with one seed count as one. The best epoch was found by looking at the "
+    "test set: an oracle, not a result. Each row names every field of its config that is not at "
+    'its default, and how many images the network read while it trained; "2 x batch" are two for '
+    "each image of a batch. Tables differ in data, image size or recipe, and their numbers do not "
+    "compare."
+)
+
+
+# The title of the table of evaluations.
+EVALUATIONS = "Networks measured apart from their runs"
+
+
+class Table(NamedTuple):
+    """Rows of cells under a heading.
+
+    Attributes:
+      title: what all rows have in common.
+      columns: their names.
+      rows: a text for each column.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def make_tables(experiments: Sequence[Experiment], baseline: str) -> list[Table]:
+    """A table for each data set, size and recipe, a row for each experiment.
+
+    Args:
+      experiments: in the order of the page.
+      baseline: the method that others are compared with, see `measures.find_difference`.
+
+    Returns:
+      The tables, without columns that are empty in all rows.
+    """
+    tables: dict[str, list[Mapping[str, str]]] = {}
+    for experiment in experiments:
+        difference = find_difference(experiment, experiments, baseline)
+        tables.setdefault(experiment.words.table, []).append(
+            _row(experiment, difference, f"minus {baseline}")
+        )
+    return [_without_empty_columns(title, rows) for title, rows in tables.items()]
+
+
+def unfinished_table(runs: Sequence[Unfinished], folder: pathlib.Path) -> Table:
+    """Which runs have not ended; their folders as seen from `folder`."""
+    rows = [
+        (
+            run.folder.relative_to(folder).as_posix(),
+            run.method,
+            run.model,
+            run.dataset,
+            str(run.seed),
+            f"{run.finished_epochs} of {run.epochs}",
+        )
+        for run in runs
+    ]
+    columns = ("folder", "method", "network", "data", "seed", "epochs")
+    return Table("Unfinished runs", columns, tuple(rows))
+
+
+def evaluations_table(evaluations: Sequence[Evaluation], folder: pathlib.Path) -> Table:
+    """What was measured apart from the runs that are there; files as seen from `folder`."""
+    rows = []
+    for file, result in evaluations:
+        exits = result["exits"]
+        rows.append(
+            (
+                file.relative_to(folder).as_posix(),
+                result["method"],
+                result["model"],
+                f"{result['examples']:,} images of {result['dataset']}, {result['split']}",
+                f"{result['step']}",
+                " ".join(f"{100 * exit_['accuracy']:.2f}" for exit_ in exits),
+                " ".join(f"{exit_['flops'] / 1e6:,.2f}" for exit_ in exits),
+            )
+        )
+    columns = ("file", "method", "network", "data", "step", "exits, shallow to deep", "MFLOPs")
+    return Table(EVALUATIONS, columns, tuple(rows))
+
+
+def explain_differences(tables: Sequence[Table], baseline: str) -> str:
+    """Says what the column of differences is, and nothing where no table has it."""
+    if not any(f"minus {baseline}" in table.columns for table in tables):
+        return ""
+    return (
+        f'"minus {baseline}" is the difference to that method in points of accuracy, paired by '
+        f"seed, with the {CONFIDENCE:.0%} interval of its mean by Student's t; its n counts the "
+        "seeds that both have."
+    )
+
+
+def to_markdown(table: Table) -> str:
+    """The table with its title."""
+    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    return f"## {table.title}\n\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def images_read(summary: Mapping) -> tuple[int, int] | None:
+    """How many images a run read, and how many of them for each of a batch.
+
+    None: its version did not count them.
+    """
+    if "images_per_step" not in summary:
+        return None
+    per_step = summary["images_per_step"]
+    return per_step * summary["steps"], per_step // summary["config"]["training"]["batch_size"]
+
+
+def _row(experiment: Experiment, difference: Difference | None, minus: str) -> dict[str, str]:
+    words, runs = experiment
+    summaries = experiment.summaries
+    seeds = f"{len(experiment.seeds)}"
+    return {
+        "method": words.method,
+        "network": words.network,
+        "training": words.training,
+        "images read": _images_read(summaries[0]),
+        "n": seeds if len(runs) == int(seeds) else f"{seeds} ({len(runs)} runs)",
+        "last epoch": _percent(summaries, "test_accuracy"),
+        minus: _difference(difference),
+        "other predictions": _others(summaries),
+        "ensemble": _percent(summaries, "ensemble_accuracy"),
+        "exits, shallow to deep": _exits(summaries),
+        "attention (entropy)": _attention(summaries),
+        "best epoch (oracle)": _percent(summaries, "best_test_accuracy"),
+        "images/s": _speed(summaries),
+        "hardware": _hardware(experiment),
+    }
+
+
+def _difference(difference: Difference | None) -> str:
+    if difference is None:
+        return ""
+    mean, half_width = 100 * difference.mean, 100 * difference.half_width
+    return f"{mean:+.2f} ± {half_width:.2f} (n = {len(difference.seeds)})"
+
+
+def _percent(summaries: Summaries, name: str) -> str:
+    """Mean and sample deviation in %; one seed has no deviation."""
+    return "" if summaries[0].get(name) is None else _mean(summaries, name)
+
+
+def _mean(summaries: Summaries, name: str) -> str:
+    values = 100 * by_seed(summaries, name)
+    return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+
+
+def _exits(summaries: Summaries) -> str:
+    return " ".join(f"{100 * value:.2f}" for value in by_seed(summaries, "exit_accuracies").mean(0))
+
+
+def _others(summaries: Summaries) -> str:
+    """What predicts beside the exits, such as a self-teacher."""
+    names = summaries[0].get("other_accuracies", {})
+    columns = (
+        (name, [{"seed": run["seed"], name: run["other_accuracies"][name]} for run in summaries])
+        for name in names
+    )
+    return ", ".join(f"{name} {_mean(values, name)}" for name, values in columns)
+
+
+def _attention(summaries: Summaries) -> str:
+    if summaries[0]["attention_weights"] is None:
+        return ""
+    weights = " ".join(f"{value:.3f}" for value in by_seed(summaries, "attention_weights").mean(0))
+    return f"{weights} ({by_seed(summaries, 'attention_entropy').mean():.4f})"
+
+
+def _images_read(summary: Mapping) -> str:
+    counts = images_read(summary)
+    return "" if counts is None else f"{_round(counts[0])}, {counts[1]} x batch"
+
+
+def _round(count: int) -> str:
+    """Such as 12.5 M, or 86 k."""
+    return f"{count / 1e6:.1f} M" if count >= 999_500 else f"{count / 1e3:.0f} k"
+
+
+def _speed(summaries: Summaries) -> str:
+    # A run of one dispatch has none: its only one compiled.
+    rates = [run["images_per_second"] for run in summaries if run["images_per_second"] is not None]
+    return f"{statistics.median(rates):.0f}" if rates else ""
+
+
+def _hardware(experiment: Experiment) -> str:
+    versions = sorted({run["versions"]["jax"] for run in experiment.summaries})
+    return f"{experiment.words.hardware}, jax {' and '.join(versions)}"
+
+
+def _without_empty_columns(title: str, rows: Sequence[Mapping[str, str]]) -> Table:
+    columns = tuple(name for name in rows[0] if any(row[name] for row in rows))
+    return Table(title, columns, tuple(tuple(row[name] for name in columns) for row in rows))

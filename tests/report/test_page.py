@@ -1,0 +1,210 @@
+"""The command `report` with its page of HTML, pictures and CSV files."""
+
+import csv
+import html.parser
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from skdsam_jax.commands.report import main
+from skdsam_jax.report import drawing, evaluation_pictures
+
+TAGS_WITHOUT_END = {"meta", "img", "br"}
+
+
+class Parser(html.parser.HTMLParser):
+    """Checks that tags are closed in order; keeps all attributes and the text."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.attributes, self.text = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, *pair) for pair in attrs]
+        if tag not in TAGS_WITHOUT_END:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def _parse(page):
+    parser = Parser()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def _lines(offset):
+    attention = {"attention_weights": [0.5, 0.3, 0.2], "attention_entropy": 1.03}
+    return [
+        {
+            "epoch": epoch,
+            "train": {"loss": 4.0 - epoch, "accuracy": [0.1, 0.2], **attention},
+            "test": {"exit_accuracies": [0.1 * epoch + offset, 0.2 * epoch + offset]},
+        }
+        for epoch in range(3)
+    ]
+
+
+@pytest.fixture
+def runs(write, evaluation):
+    """Two methods with two seeds, of which one was measured, and a run that has stopped."""
+    for seed in range(2):
+        write(f"ours-{seed}", seed, _lines(0.01 * seed), test_accuracy=0.7 + 0.1 * seed)
+        folder = write(f"theirs-{seed}", seed, method="cross_entropy", test_accuracy=0.6)
+    measured = folder / "ours-0" / "evaluation"
+    (measured / "mistakes").mkdir(parents=True)
+    (measured / "evaluation.json").write_text(json.dumps(evaluation))
+    pixels = np.full((4, 4, 3), 77, np.uint8)
+    Image.fromarray(pixels).save(measured / "mistakes" / "01.png")
+    stopped = folder / "stopped"
+    stopped.mkdir()
+    config = json.loads((folder / "ours-0" / "summary.json").read_text())["config"]
+    (stopped / "config.json").write_text(json.dumps(config | {"seed": 5}))
+    (stopped / "metrics.jsonl").write_text(json.dumps(_lines(0)[0]) + '\n{"epoch": 1, "tr')
+    (folder / "elsewhere").mkdir()
+    (folder / "elsewhere" / "config.json").write_text("[1]")
+    return folder
+
+
+@pytest.fixture
+def without_matplotlib(monkeypatch):
+    monkeypatch.setattr(drawing, "available", lambda: False)
+
+
+def _rows(path):
+    return list(csv.DictReader(path.read_text().splitlines()))
+
+
+def test_the_page_loads_nothing_and_is_whole(runs, tmp_path, capsys, without_matplotlib):
+    out = tmp_path / "page"
+    assert main([str(runs), "--html", str(out)]) == 0
+    page = (out / "index.html").read_text()
+    parser = _parse(page)
+    assert "://" not in page
+    assert not {"script", "link", "iframe"} & {tag for tag, _, _ in parser.attributes}
+    sources = [value for _, name, value in parser.attributes if name == "src"]
+    assert len(sources) == 1  # Of two mistakes one has a picture.
+    assert sources[0].startswith("data:image/png;base64,")
+    links = [value.removeprefix("#") for _, name, value in parser.attributes if name == "href"]
+    assert links == [value for _, name, value in parser.attributes if name == "id"]
+    text = " ".join(parser.text)
+    assert "<c & $d$>" in text
+    assert "a/<1>.png" in text
+    assert "no. 9" in text
+    assert "+15.00 ± 63.53 (n = 2)" in text  # Of 0.1 and 0.2: 12.706 * 0.0707 / sqrt(2).
+    output = capsys.readouterr().out
+    assert output.count("\n") == 2
+    assert "no pictures without matplotlib; for them: pip install" in output
+
+
+def test_unfinished_runs_are_listed(runs, capsys):
+    assert main([str(runs)]) == 0
+    page = capsys.readouterr().out
+    assert "## Unfinished runs\n" in page
+    assert "| stopped | skdsam | resnet18 | digits | 5 | 1 of 250 |\n" in page
+    shutil.rmtree(runs / "stopped")
+    assert main([str(runs)]) == 0
+    assert "Unfinished" not in capsys.readouterr().out
+
+
+def test_the_markdown_explains_its_differences_only_where_it_has_some(runs, capsys):
+    assert main([str(runs)]) == 0
+    page = capsys.readouterr().out
+    assert "| minus cross_entropy |" in page
+    assert "the 95% interval of its mean by Student's t" in page.replace("\n", " ")
+    assert main([str(runs), "--baseline", "byot"]) == 0
+    page = capsys.readouterr().out
+    assert "minus" not in page
+    assert "Student" not in page
+
+
+def test_csv_files_hold_plain_numbers(runs, tmp_path, without_matplotlib):
+    assert main([str(runs), "--html", str(tmp_path / "page")]) == 0
+    tables = {path.name: _rows(path) for path in (tmp_path / "page").glob("*.csv")}
+    assert set(tables) == {"results.csv", "runs.csv", "differences.csv", "exits.csv"}
+    theirs, ours = tables["results.csv"]
+    assert float(ours["test_accuracy_mean"]) == pytest.approx(0.75)
+    assert float(ours["test_accuracy_deviation"]) == pytest.approx(0.1 / 2**0.5)
+    assert float(ours["exit_2_accuracy_mean"]) == 0.5
+    assert (theirs["method"], theirs["seeds"]) == ("cross_entropy", "2")
+    assert [row["finished_epochs"] for row in tables["runs.csv"]] == ["250"] * 4 + ["1"]
+    (difference,) = tables["differences.csv"]
+    assert float(difference["mean_difference"]) == pytest.approx(0.15)
+    assert [float(row["flops"]) for row in tables["exits.csv"]] == [1e6, 2e6]
+
+
+def test_what_was_measured_apart_from_its_run_is_shown_too(tmp_path, evaluation, capsys):
+    folder = tmp_path / "measured" / "one"
+    folder.mkdir(parents=True)
+    (folder / "evaluation.json").write_text(json.dumps(evaluation))
+    assert main([str(tmp_path)]) == 0
+    page = capsys.readouterr().out
+    assert "## Networks measured apart from their runs" in page
+    assert "| 10 images of digits, test | 7 | 50.00 70.00 | 1.00 2.00 |" in page
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "evaluation/evaluation.json", "summary.json"])
+def test_a_damaged_file_is_named_in_one_line(runs, tmp_path, capsys, name):
+    pytest.importorskip("matplotlib")
+    (runs / "ours-0" / name).write_text("{")
+    assert main([str(runs), "--html", str(tmp_path / "page")]) == 2
+    errors = capsys.readouterr().err
+    assert str(runs / "ours-0" / name) in errors
+    assert errors.count("\n") == 1
+
+
+def test_a_page_that_cannot_be_written_is_one_line(runs, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    assert main([str(runs), "--out", str(tmp_path / "file" / "page.md")]) == 2
+    assert "cannot be written" in capsys.readouterr().err
+
+
+def _is_drawn(path):
+    with Image.open(path) as picture:
+        return len(np.unique(np.asarray(picture.convert("L")))) > 10
+
+
+def test_pictures(runs, tmp_path):
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "page"
+    assert main([str(runs), "--html", str(out)]) == 0
+    names = sorted(path.stem for path in out.glob("*.png"))
+    ends = ("accuracy_against_flops", "attention", "confusion_matrix", "learning", "reliability")
+    assert names == ["01-02-skdsam-resnet18-" + end for end in (*ends, "worst_mistakes")] + [
+        "01-accuracies"
+    ]
+    assert all(map(_is_drawn, out.glob("*.png")))
+    page = (out / "index.html").read_text()
+    _parse(page)
+    # The page shows the mistakes itself, not their sheet.
+    assert page.count("<figure>") == len(names) - 1
+    assert "://" not in re.sub('base64,[^"]*', "", page)
+
+
+def test_many_classes_are_named_where_they_are_confused(evaluation, tmp_path):
+    pytest.importorskip("matplotlib")
+    matrix = np.eye(100, dtype=int)
+    matrix[3, 4] = 2
+    names = {f"class {number}": [0.5, 0.5] for number in range(100)}
+    many = evaluation | {"confusion_matrix": matrix.tolist(), "class_accuracies": names}
+    heights = []
+    for result in (evaluation, many):
+        (png,) = (
+            picture.png
+            for picture in evaluation_pictures.draw(result, tmp_path)
+            if picture.name == "confusion_matrix"
+        )
+        with Image.open(io.BytesIO(png)) as picture:
+            heights.append(picture.height)
+    assert heights[0] < heights[1]

@@ -41,34 +41,30 @@ def draw_section(
       pictures: whether there are any; without, the mistakes are still named.
     """
     drawn: dict[str, list[Picture]] = {kind: [] for kind in _KINDS.values()}
-    drawn["worst_mistakes"] = sheets = []
-    mistakes, measured = [], []
+    measured = []
     if pictures and len(experiments) > 1:
         drawn["accuracies"].append(draw_accuracies(experiments, f"{number:02}-accuracies"))
     for row, experiment in enumerate(experiments, 1):
-        stem = (
-            f"{number:02}-{row:02}-{_slug(f'{experiment.words.method}-{experiment.words.model}')}"
-        )
+        words, run = experiment.words, experiment.evaluated
+        stem = _stem(number, row, words.method, words.model)
         if pictures:
             learning = draw_learning(experiment, f"{stem}-learning")
             attention = draw_attention(experiment, f"{stem}-attention")
             drawn["learning"] += [learning] if learning else []
             drawn["attention"] += [attention] if attention else []
-        run = experiment.evaluated
         if run is not None:
-            words = experiment.words
             trained = f"{words.network}; seed {run.summary['seed']}; {words.training}"
             measured.append((stem, trained, run.evaluation))
     for row, evaluation in enumerate(evaluations, 1):
-        name = f"{evaluation.result['method']}-{evaluation.result['model']}"
-        stem = f"{number:02}-{row:02}-{_slug(name)}"
-        measured.append((stem, f"step {evaluation.result['step']}", evaluation))
+        method, model = evaluation.result["method"], evaluation.result["model"]
+        trained = f"{model}; step {evaluation.result['step']}"
+        measured.append((_stem(number, row, method, model), trained, evaluation))
+    sheets, mistakes = [], []
     for stem, trained, (file, result) in measured:
-        if pictures:
-            for picture in evaluation_pictures.draw(result, file.parent):
-                caption = f"{picture.caption}; {trained}"
-                named = Picture(f"{stem}-{picture.name}", caption, picture.png)
-                drawn[picture.name].append(named)
+        drawings = evaluation_pictures.draw(result, file.parent) if pictures else ()
+        for name, caption, png in drawings:
+            place = drawn.get(name, sheets)
+            place.append(Picture(f"{stem}-{name}", f"{caption}; {trained}", png))
         if result.get("worst_mistakes"):
             title = f"{result['method']} on {result['dataset']}, split {result['split']}; {trained}"
             mistakes.append(Mistakes(title, result["worst_mistakes"], file.parent))
@@ -76,6 +72,7 @@ def draw_section(
     return Section(table, shown, mistakes, sheets)
 
 
-def _slug(words: str) -> str:
-    """A part of a file's name."""
-    return re.sub("[^a-z0-9_]+", "-", words.lower())[:40].strip("-")
+def _stem(number: int, row: int, method: str, model: str) -> str:
+    """What the names of a row's pictures begin with."""
+    words = re.sub("[^a-z0-9_]+", "-", f"{method}-{model}".lower())
+    return f"{number:02}-{row:02}-{words[:40].strip('-')}"

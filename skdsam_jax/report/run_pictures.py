@@ -27,7 +27,7 @@ _MOST_MARKS = 20
 def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
     """The last epoch's accuracy of all experiments of a table, one above the other."""
     labels = [
-        f"{shortened(words.method, 34)}, {shortened(words.network, 30)}"
+        f"{shortened(words.method, 24)}, {shortened(words.network, 26)}"
         for words, _ in reversed(experiments)
     ]
     values = [100 * by_seed(each.summaries, "test_accuracy") for each in reversed(experiments)]
@@ -38,7 +38,7 @@ def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
             bar = seeds.std(ddof=1) if len(seeds) > 1 else None
             axes.errorbar(seeds.mean(), place, xerr=bar, fmt="o", color=COLOURS[0], capsize=3)
         axes.set_yticks(range(len(labels)), labels, fontsize=7)
-        axes.set(xlabel="test accuracy in the last epoch, %", ylim=(-0.7, len(labels) - 0.3))
+        axes.set(xlabel="test accuracy, %", ylim=(-0.7, len(labels) - 0.3))
 
     table = experiments[0].words.table
     seeds = max(len(each.seeds) for each in experiments)

@@ -29,7 +29,6 @@ INTRODUCTION = (
     "compare."
 )
 
-
 # The title of the table of evaluations.
 EVALUATIONS = "Networks measured apart from their runs"
 

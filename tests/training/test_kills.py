@@ -57,8 +57,9 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_numbers(run, longer, 
 
 @pytest.mark.slow
 def test_two_processes_killed_and_resumed_equal_a_single_one(run, tmp_path):
-    """20 steps of SKDSAM under x64, where rounding hides no difference."""
+    """20 steps under x64, where rounding hides no difference."""
     flags = (
+        "--config.method.name=cross_entropy",
         "--config.training.epochs=5",
         "--config.training.learning_rate=0.01",
         "--config.checkpoint.every_minutes=0",
@@ -81,7 +82,7 @@ def test_two_processes_killed_and_resumed_equal_a_single_one(run, tmp_path):
 
     assert _epochs(run) == _epochs(alone) == list(range(5))
     for two, one in zip(run.metrics, alone.metrics, strict=True):
-        for name in ("loss", "cross_entropy", "kl", "feature"):
+        for name in ("loss", "cross_entropy"):
             assert two["train"][name] == pytest.approx(one["train"][name], rel=1e-8)
         assert two["test"]["nll"] == pytest.approx(one["test"]["nll"], rel=1e-8)
 

@@ -190,7 +190,6 @@ def test_a_run_without_a_split_says_so(plain, capsys):
 
 
 def test_pictures(evaluated, tmp_path):
-    pytest.importorskip("matplotlib")
     pictures = evaluation_pictures.draw(evaluated, tmp_path)
     assert [picture.name for picture in pictures] == [
         "accuracy_against_flops",

@@ -10,7 +10,9 @@ import sys
 
 import jax
 import numpy as np
+import onnxruntime
 import pytest
+import safetensors
 from untrained_networks import fabricate
 
 import skdsam_jax
@@ -18,9 +20,6 @@ from skdsam_jax.commands.export import main
 from skdsam_jax.data import DataOptions, load_dataset
 from skdsam_jax.interchange import export
 from skdsam_jax.options import ConfigError
-
-onnxruntime = pytest.importorskip("onnxruntime")
-safetensors = pytest.importorskip("safetensors")
 
 
 @pytest.fixture(scope="module")

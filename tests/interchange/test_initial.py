@@ -9,6 +9,7 @@ import types
 import jax
 import numpy as np
 import pytest
+import safetensors.numpy
 from tiny_runs import make_config
 from untrained_networks import fabricate, pytorch_arrays
 
@@ -22,14 +23,12 @@ from skdsam_jax.options import ConfigError
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.trainer import Trainer
 
-safetensors = pytest.importorskip("safetensors.numpy")
-
 
 @pytest.fixture
 def file(tmp_path):
     """As PyTorch's libraries write it, without metadata."""
     path = tmp_path / "model.safetensors"
-    path.write_bytes(safetensors.save(pytorch_arrays()))
+    path.write_bytes(safetensors.numpy.save(pytorch_arrays()))
     return path
 
 
@@ -128,7 +127,7 @@ def test_a_run_says_records_and_keeps_to_what_it_started_from(file, tmp_path, ca
 
     # Another file at its place is refused, before anything is trained.
     content = file.read_bytes()
-    file.write_bytes(safetensors.save(pytorch_arrays(seed=3)))
+    file.write_bytes(safetensors.numpy.save(pytorch_arrays(seed=3)))
     with pytest.raises(ConfigError, match=r"another config: config\.model\.initial_sha256: "):
         skdsam_jax.train(config, workdir, verbose=False, **settings)
 
@@ -179,7 +178,7 @@ def test_mistakes_are_named(file, tmp_path):
     with pytest.raises(ConfigError, match=r"^config\.model\.initial: workdir .* no config\.json"):
         resolve(ModelOptions(initial=str(tmp_path)), {})
     # It changed after it was resolved.
-    file.write_bytes(safetensors.save(pytorch_arrays(seed=3)))
+    file.write_bytes(safetensors.numpy.save(pytorch_arrays(seed=3)))
     with pytest.raises(ConfigError, match=r"of config\.model\.initial_sha256"):
         read(dataclasses.replace(options, name="tiny_resnet"))
 

@@ -4,14 +4,13 @@ import collections
 import json
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from untrained_networks import fabricate, pictures
 
 from skdsam_jax.interchange.onnx_file import files
 from skdsam_jax.options import ConfigError
-
-onnx = pytest.importorskip("onnx")
-onnxruntime = pytest.importorskip("onnxruntime")
 
 
 def _session(trained):

@@ -156,7 +156,6 @@ def test_what_was_measured_apart_from_its_run_is_shown_too(tmp_path, evaluation,
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "evaluation/evaluation.json", "summary.json"])
 def test_a_damaged_file_is_named_in_one_line(runs, tmp_path, capsys, name):
-    pytest.importorskip("matplotlib")
     (runs / "ours-0" / name).write_text("{")
     assert main([str(runs), "--html", str(tmp_path / "page")]) == 2
     errors = capsys.readouterr().err
@@ -176,7 +175,6 @@ def _is_drawn(path):
 
 
 def test_pictures(runs, tmp_path):
-    pytest.importorskip("matplotlib")
     out = tmp_path / "page"
     assert main([str(runs), "--html", str(out)]) == 0
     names = sorted(path.stem for path in out.glob("*.png"))
@@ -193,7 +191,6 @@ def test_pictures(runs, tmp_path):
 
 
 def test_many_classes_are_named_where_they_are_confused(evaluation, tmp_path):
-    pytest.importorskip("matplotlib")
     matrix = np.eye(100, dtype=int)
     matrix[3, 4] = 2
     names = {f"class {number}": [0.5, 0.5] for number in range(100)}

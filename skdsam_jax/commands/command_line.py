@@ -1,5 +1,6 @@
 """What commands share: flags that hold a config, and errors that end in one line."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -44,6 +45,16 @@ def run(command: Callable[[], None]) -> int:
         print("error: ended by Ctrl-C", file=sys.stderr)
         return EXIT_ENDED
     return 0
+
+
+def add_which(parser: argparse.ArgumentParser) -> None:
+    """Adds `--which`, the checkpoint of a run: what `skdsam_jax.load` takes for it."""
+    parser.add_argument(
+        "--which",
+        default="latest",
+        type=lambda text: int(text) if text.isdecimal() else text,
+        help="the checkpoint: latest (default), best or a step",
+    )
 
 
 def define_config_flag(argv: Sequence[str]) -> flags.FlagValues:

@@ -16,7 +16,7 @@ import numpy as np
 
 from skdsam_jax.commands import command_line
 from skdsam_jax.commands.evaluation_data import Source, find_source
-from skdsam_jax.commands.evaluation_output import describe, write_json
+from skdsam_jax.commands.evaluation_output import FILE, describe, write_json
 from skdsam_jax.evaluation.any_exit import AnyExit
 from skdsam_jax.evaluation.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from skdsam_jax.evaluation.evaluator import Evaluator, as_evaluated
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="skdsam evaluate", description=__doc__.partition("\n")[0])
     parser.add_argument("workdir", type=pathlib.Path, help="the run's folder")
-    parser.add_argument(
-        "--which", default="latest", help="the checkpoint: latest (default), best or a step"
-    )
+    command_line.add_which(parser)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument("--data", metavar="NAME", help="another set of the same classes")
     chosen.add_argument(
@@ -74,8 +72,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     corruptions = _find_corruptions(options.corruptions)
     if options.batch_size < 1:
         raise ConfigError(f"--batch_size: takes at least 1, not {options.batch_size}")
-    which = int(options.which) if options.which.isdecimal() else options.which
-    trained = as_evaluated(load(options.workdir, which))
+    trained = as_evaluated(load(options.workdir, options.which))
     source = find_source(trained, options)
     result = evaluate(
         trained,
@@ -89,7 +86,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     write_json(out, result | describe_origin(data_mesh(jax.devices()[:1])))
     write_thumbnails(result["worst_mistakes"], source.examples, out)
     print(describe(result))
-    print(f"{out / 'evaluation.json'}: everything, with what it was measured on")
+    print(f"{out / FILE}: everything, with what it was measured on")
     if drawing.available():
         pictures = evaluation_pictures.draw(result, out)
         print(", ".join(str(write_picture(out, picture)) for picture in pictures))

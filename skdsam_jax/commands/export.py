@@ -19,9 +19,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="skdsam export", description=__doc__.partition("\n")[0])
     parser.add_argument("workdir", type=pathlib.Path, help="the run's folder")
     parser.add_argument("--format", choices=FORMATS, required=True)
-    parser.add_argument(
-        "--which", default="latest", help="the checkpoint: latest (default), best or a step"
-    )
+    command_line.add_which(parser)
     parser.add_argument(
         "--out", type=pathlib.Path, metavar="FILE", help="default: WORKDIR/network.FORMAT"
     )
@@ -30,8 +28,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
-    which = int(options.which) if options.which.isdecimal() else options.which
-    trained = load(options.workdir, which, dtype="float32")
+    trained = load(options.workdir, options.which, dtype="float32")
     out = options.out or options.workdir / f"network.{options.format}"
     written = export(trained, options.format, out)
     for file in written:

@@ -23,7 +23,7 @@ from PIL import Image
 
 from skdsam_jax.commands import command_line
 from skdsam_jax.commands.evaluation_output import FILE
-from skdsam_jax.commands.prediction_formats import FORMATS, Prediction
+from skdsam_jax.commands.prediction_formats import FORMATS, Layout, Prediction
 from skdsam_jax.evaluation.any_exit import Answer, AnyExit
 from skdsam_jax.evaluation.decoding import read_ahead
 from skdsam_jax.options import ConfigError
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("workdir", type=pathlib.Path, help="the run's folder")
     parser.add_argument("paths", nargs="+", type=pathlib.Path, metavar="FILE_OR_FOLDER")
-    parser.add_argument(
-        "--which", default="latest", help="the checkpoint: latest (default), best or a step"
-    )
+    command_line.add_which(parser)
     parser.add_argument("--format", choices=FORMATS, default="table")
     parser.add_argument("--top", type=int, default=5, help="classes for each picture; default 5")
     early = parser.add_mutually_exclusive_group()
@@ -69,8 +67,7 @@ def main(arguments: Sequence[str]) -> int:
 def _predict(options: argparse.Namespace, skipped: list[pathlib.Path]) -> None:
     _check(options)
     files = find_files(options.paths)
-    which = int(options.which) if options.which.isdecimal() else options.which
-    trained = load(options.workdir, which)
+    trained = load(options.workdir, options.which)
     temperatures = _read_temperatures(options.workdir, trained) if options.calibrated else None
     network = AnyExit(trained, options.batch_size, temperatures=temperatures)
     if options.exit is not None and not 1 <= options.exit <= len(network):
@@ -85,14 +82,13 @@ def _predict(options: argparse.Namespace, skipped: list[pathlib.Path]) -> None:
         _describe(read.paths.popleft(), answer, trained.class_names, options.top)
         for answer in timed
     )
-    lines = FORMATS[options.format](
-        predictions,
-        trained.class_names,
-        width=max(len(str(path)) for path in files),
+    layout = Layout(
+        file_width=max(len(str(path)) for path in files),
+        class_width=max(map(len, trained.class_names)),
         top=min(options.top, len(trained.class_names)),
         exits=options.confidence is not None,
     )
-    _write(lines, options.out)
+    _write(FORMATS[options.format](predictions, layout), options.out)
     print(timed.describe() + (f"; {len(skipped)} unreadable" if skipped else ""), file=sys.stderr)
 
 

@@ -21,69 +21,53 @@ class Prediction(NamedTuple):
     ranked: Sequence[tuple[str, float]]
 
 
-def as_table(
-    predictions: Iterable[Prediction],
-    class_names: Sequence[str],
-    *,
-    width: int,
-    top: int,
-    exits: bool,
-) -> Iterator[str]:
-    """Lines of a table, each as soon as its prediction is there.
+class Layout(NamedTuple):
+    """What all answers of a command have in common; no answer must be waited for to know it.
 
-    Args:
-      predictions: in the order of the files.
-      class_names: that there are, so that all columns fit.
-      width: of the longest file's name.
+    Attributes:
+      file_width: characters of the longest file's name.
+      class_width: characters of the longest class name.
       top: how many classes stand behind a file.
       exits: whether it is said which exit answered.
-
-    Yields:
-      A line for each file, without a header and without its end.
     """
-    longest = max(map(len, class_names))
+
+    file_width: int
+    class_width: int
+    top: int
+    exits: bool
+
+
+def as_table(predictions: Iterable[Prediction], layout: Layout) -> Iterator[str]:
+    """A line for each file, in columns, as soon as its prediction is there; no header."""
     for file, exit_, ranked in predictions:
-        cells = [file.ljust(width), *([f"exit {exit_}"] if exits else [])]
-        cells += [f"{name.ljust(longest)} {probability:.4f}" for name, probability in ranked]
+        cells = [file.ljust(layout.file_width), *([f"exit {exit_}"] if layout.exits else [])]
+        cells += [
+            f"{name.ljust(layout.class_width)} {probability:.4f}" for name, probability in ranked
+        ]
         yield "  ".join(cells)
 
 
-def as_csv(
-    predictions: Iterable[Prediction],
-    class_names: Sequence[str],
-    *,
-    width: int,
-    top: int,
-    exits: bool,
-) -> Iterator[str]:
-    """A header and a row for each file; takes what `as_table` takes.
+def as_csv(predictions: Iterable[Prediction], layout: Layout) -> Iterator[str]:
+    """A header and a row for each file.
 
     Columns are `file`, `exit` if it is said, `class` and `probability`, and those of the next
     classes, `class_2`, `probability_2` and so on.
     """
-    names = ["file", *(["exit"] if exits else []), "class", "probability"]
-    names += [f"{name}_{place}" for place in range(2, top + 1) for name in ("class", "probability")]
+    names = ["file", *(["exit"] if layout.exits else []), "class", "probability"]
+    names += [
+        f"{name}_{place}" for place in range(2, layout.top + 1) for name in ("class", "probability")
+    ]
     yield _row(names)
     for file, exit_, ranked in predictions:
-        cells = [file, *([exit_] if exits else [])]
+        cells = [file, *([exit_] if layout.exits else [])]
         yield _row([*cells, *(value for pair in ranked for value in pair)])
 
 
-def as_json_lines(
-    predictions: Iterable[Prediction],
-    class_names: Sequence[str],
-    *,
-    width: int,
-    top: int,
-    exits: bool,
-) -> Iterator[str]:
-    """An object for each file: `file`, `exit`, `class`, `probability` and `top`, a list of both.
-
-    Takes what `as_table` takes.
-    """
+def as_json_lines(predictions: Iterable[Prediction], layout: Layout) -> Iterator[str]:
+    """An object for each file: `file`, `exit`, `class`, `probability` and `top`, a list of both."""
     for file, exit_, ranked in predictions:
         classes = [{"class": name, "probability": probability} for name, probability in ranked]
-        said = {"exit": exit_} if exits else {}
+        said = {"exit": exit_} if layout.exits else {}
         yield json.dumps({"file": file, **said, **classes[0], "top": classes})
 
 
@@ -93,7 +77,7 @@ def _row(values: Sequence[Any]) -> str:
     return text.getvalue()
 
 
-FORMATS: dict[str, Callable[..., Iterator[str]]] = {
+FORMATS: dict[str, Callable[[Iterable[Prediction], Layout], Iterator[str]]] = {
     "table": as_table,
     "csv": as_csv,
     "jsonl": as_json_lines,

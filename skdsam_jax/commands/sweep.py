@@ -12,6 +12,9 @@ Before the first run begins every cell is built and its data looked for. Runs ar
 another, or with --devices as many at a time as there are devices, each of which sees its own alone;
 what they say is then in WORKDIR/CELL/seed-N.log.
 
+Workdirs hold networks and are large. With --done a run's record, its numbers alone, is kept apart:
+what lies there is not run again, even where its workdir is gone.
+
 Some methods read several images for each that a step is trained on. With --equal_images they take
 fewer epochs for it, in folders of their own, CELL-equal_images.
 """
@@ -24,20 +27,23 @@ from collections.abc import Sequence
 from skdsam_jax.commands import given_flags
 from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
 from skdsam_jax.commands.sweep_plan import Run, check_data, plan
-from skdsam_jax.commands.sweep_runs import Lane, StoppedError, is_finished, run_all
+from skdsam_jax.commands.sweep_records import check_records, is_finished, unfinished
+from skdsam_jax.commands.sweep_runs import Lane, StoppedError, run_all
 from skdsam_jax.experiment.peers_table import FAMILIES, peers_table
+from skdsam_jax.experiment.small_study import SMALL_TABLES
 from skdsam_jax.experiment.tables import Table
 from skdsam_jax.experiment.thesis_tables import TABLES
 from skdsam_jax.options import ConfigError, find
 
 _PEERS = "peers"
+_TABLES = TABLES | SMALL_TABLES
 
 
 def find_table(name: str, family: str | None = None, backbone: str | None = None) -> Table:
-    """The table of a number of the thesis, or the one of all methods.
+    """The table of a number of the thesis, one of a small study, or the one of all methods.
 
     Args:
-      name: a name of `TABLES`, or "peers".
+      name: a name of `TABLES` or `SMALL_TABLES`, or "peers".
       family: the data set of "peers"; None: cifar100.
       backbone: the network of "peers"; None: resnet18.
 
@@ -48,7 +54,7 @@ def find_table(name: str, family: str | None = None, backbone: str | None = None
     choice = {key: value for key, value in choice.items() if value is not None}
     if name == _PEERS:
         return peers_table(**choice)
-    table = find(TABLES, name, "--table", kind="table", also=(_PEERS,))
+    table = find(_TABLES, name, "--table", kind="table", also=(_PEERS,))
     for flag in choice:
         raise ConfigError(f"--{flag}: only for --table {_PEERS}; table {name} has its own")
     return table
@@ -68,9 +74,11 @@ def main(arguments: Sequence[str]) -> int:
             overrides,
             equal_images=options.equal_images,
             only=options.cells.split(",") if options.cells else (),
+            records=options.done,
         )
+        check_records(runs)
         _check_teachers(runs)
-        check_data([run for run in runs if not is_finished(run.folder)])
+        check_data(unfinished(runs))
         lanes = _lanes(options.devices, options.device_variable)
         if options.dry_run:
             return _show(options.table, runs)
@@ -89,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="skdsam sweep",
         usage="%(prog)s --table NAME --workdir DIR [--seeds 0,1,2] [--cells NAME,...] [--dry_run] "
-        "[--devices 0,1,...] [--equal_images] [--family NAME] [--backbone NAME] "
+        "[--devices 0,1,...] [--done DIR] [--equal_images] [--family NAME] [--backbone NAME] "
         "[--config.FIELD=VALUE ...]",
         description=__doc__,
         epilog=_describe_tables(),
@@ -121,14 +129,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--family", help=f"of --table {_PEERS}: one of {', '.join(FAMILIES)}")
     add("--backbone", help=f"of --table {_PEERS}: resnet18 if not given")
+    add(
+        "--done",
+        metavar="DIR",
+        type=pathlib.Path,
+        help="where records are: a run counts as finished if DIR/CELL/seed-N holds its "
+        "summary.json, and leaves that and its metrics.jsonl there when it finishes",
+    )
     add("--train", type=pathlib.Path, help=argparse.SUPPRESS)
     return parser
 
 
 def _describe_tables() -> str:
-    tables = TABLES | {_PEERS: peers_table()}
+    tables = _TABLES | {_PEERS: peers_table()}
     lines = [
-        f"  {name:<5}  {table.title} ({len(table.cells)} runs a seed)"
+        f"  {name:<13}  {table.title} ({len(table.cells)} runs a seed)"
         for name, table in tables.items()
     ]
     return "\n".join(["tables:", *lines])
@@ -169,7 +184,7 @@ def _check(overrides: Sequence[str]) -> None:
 
 def _check_teachers(runs: Sequence[Run]) -> None:
     folders = {run.folder for run in runs}
-    for run in runs:
+    for run in unfinished(runs):
         if run.teacher is not None and run.teacher not in folders and not is_finished(run.teacher):
             raise ConfigError(
                 f"--cells: {run.folder.parent.name} learns from {run.teacher.parent.name}, which "
@@ -178,10 +193,10 @@ def _check_teachers(runs: Sequence[Run]) -> None:
 
 
 def _show(table: str, runs: Sequence[Run]) -> int:
-    finished = 0
+    waiting = unfinished(runs)
     for run in runs:
-        state = "finished already" if is_finished(run.folder) else run.reads
-        finished += is_finished(run.folder)
+        state = run.reads if run in waiting else "finished already"
         print(f"{run.folder}: {state}: {' '.join(run.flags)}")
+    finished = len(runs) - len(waiting)
     print(f"table {table}: {finished} of {len(runs)} runs are finished; nothing was begun")
     return 0

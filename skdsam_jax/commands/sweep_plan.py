@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from skdsam_jax.commands import command_line
-from skdsam_jax.data import DataOptions
 from skdsam_jax.data.sources.catalogue import check_available
 from skdsam_jax.experiment.config import Experiment, from_config_dict
 from skdsam_jax.experiment.tables import Cell
@@ -30,16 +29,18 @@ class Run:
       flags: what `skdsam train` is given.
       reads: how many images it reads, in words.
       passes: how many times it reads the training set.
-      data: the images.
+      experiment: what is run.
       teacher: the workdir of the run that must be finished before it.
+      record: the folder of its record, which counts as the run; None: there are no records.
     """
 
     folder: pathlib.Path
     flags: tuple[str, ...]
     reads: str
     passes: int
-    data: DataOptions
+    experiment: Experiment
     teacher: pathlib.Path | None = None
+    record: pathlib.Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ class _Resolved:
     settled: Fields
     reads: str
     passes: int
-    data: DataOptions
+    experiment: Experiment
 
 
 def plan(
@@ -61,6 +62,7 @@ def plan(
     *,
     equal_images: bool = False,
     only: Sequence[str] = (),
+    records: pathlib.Path | None = None,
 ) -> list[Run]:
     """The runs of a table, all cells with the first seed before the second.
 
@@ -73,13 +75,16 @@ def plan(
         set once an epoch: its epochs are divided by the images that it reads for each anchor,
         rounded to whole ones. Its folder is then WORKDIR/CELL-equal_images/seed-N.
       only: names of cells, or patterns such as "skdsam-*"; none: all cells.
+      records: where the record of such a run is RECORDS/CELL/seed-N.
 
     Raises:
       ConfigError: a cell that cannot run, which the message names; or none is called so.
     """
     resolved = {cell.name: _resolve(cell, overrides, equal_images) for cell in cells}
     chosen = _choose(cells, only)
-    return [_run(cell, resolved, seed, workdir, overrides) for seed in seeds for cell in chosen]
+    return [
+        _run(cell, resolved, seed, workdir, overrides, records) for seed in seeds for cell in chosen
+    ]
 
 
 def check_data(runs: Sequence[Run]) -> None:
@@ -89,11 +94,11 @@ def check_data(runs: Sequence[Run]) -> None:
       ConfigError: some are missing; the message has every reason once, with the first run it is of.
     """
     reasons: dict[str, pathlib.Path] = {}
-    for data in dict.fromkeys(run.data for run in runs):
+    for data in dict.fromkeys(run.experiment.data for run in runs):
         try:
             check_available(data)
         except ConfigError as error:
-            first = next(run.folder for run in runs if run.data == data)
+            first = next(run.folder for run in runs if run.experiment.data == data)
             reasons.setdefault(str(error), first)
     if reasons:
         raise ConfigError("; ".join(f"{folder}: {reason}" for reason, folder in reasons.items()))
@@ -115,12 +120,14 @@ def _run(
     seed: int,
     workdir: pathlib.Path,
     overrides: Sequence[str],
+    records: pathlib.Path | None,
 ) -> Run:
-    def folder_of(name: str) -> pathlib.Path:
-        return workdir / resolved[name].name / f"seed-{seed}"
+    def place_of(name: str) -> pathlib.PurePath:
+        return pathlib.PurePath(resolved[name].name, f"seed-{seed}")
 
-    own, folder = resolved[cell.name], folder_of(cell.name)
-    teacher = None if cell.teacher is None else folder_of(cell.teacher)
+    own, folder = resolved[cell.name], workdir / place_of(cell.name)
+    teacher = None if cell.teacher is None else workdir / place_of(cell.teacher)
+    record = None if records is None else records / place_of(cell.name)
     fields = (*cell.changes, ("seed", seed))
     if teacher is not None:
         fields += (("method.teacher", teacher),)
@@ -131,7 +138,8 @@ def _run(
         *overrides,
         *_flags(own.settled),  # Last, as the last flag of a field holds.
     )
-    return Run(folder, flags, own.reads, own.passes, own.data, teacher)
+    experiment = dataclasses.replace(own.experiment, seed=seed)
+    return Run(folder, flags, own.reads, own.passes, experiment, teacher, record)
 
 
 def _resolve(cell: Cell, overrides: Sequence[str], equal_images: bool) -> _Resolved:
@@ -152,7 +160,9 @@ def _resolve(cell: Cell, overrides: Sequence[str], equal_images: bool) -> _Resol
         f"{images * batch} images a step ({images} x {batch}), "
         f"the training set {images * epochs} times in {epochs} epochs"
     )
-    return _Resolved(name, tuple(settled.items()), reads, images * epochs, experiment.data)
+    training = dataclasses.replace(training, batch_size=batch, epochs=epochs)
+    experiment = dataclasses.replace(experiment, training=training)
+    return _Resolved(name, tuple(settled.items()), reads, images * epochs, experiment)
 
 
 def _experiment(flags: Sequence[str]) -> Experiment:

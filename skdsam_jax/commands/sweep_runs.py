@@ -2,7 +2,6 @@
 
 import concurrent.futures
 import dataclasses
-import json
 import os
 import pathlib
 import subprocess
@@ -12,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
 from skdsam_jax.commands.sweep_plan import Run
+from skdsam_jax.commands.sweep_records import is_finished, keep_record, unfinished
 from skdsam_jax.signals import StopRequest
 
 
@@ -73,21 +73,14 @@ class _Relay(StopRequest):
         return code
 
 
-def is_finished(folder: pathlib.Path) -> bool:
-    """Whether the run in `folder` has taken all its epochs."""
-    try:
-        return bool(json.loads((folder / "summary.json").read_text())["finished"])
-    except (OSError, ValueError, KeyError):
-        return False
-
-
 def run_all(
     runs: Sequence[Run], program: Sequence[str], lanes: Sequence[Lane] = (Lane(),)
 ) -> tuple[int, list[str]]:
     """Runs what is not finished, in order, as many at a time as there are lanes.
 
     A run whose teacher is still to be trained waits for it, and later ones go first. With several
-    lanes what the run in FOLDER says goes to FOLDER.log.
+    lanes what the run in FOLDER says goes to FOLDER.log. A finished run leaves its record, if it is
+    to have one.
 
     Args:
       runs: in their order; a teacher comes before who learns from it.
@@ -117,15 +110,13 @@ class _Schedule:
         self._total = len(runs)
         self._lanes = len(lanes)
         self._free = list(lanes)
-        self._waiting: list[Run] = []
+        self._waiting = unfinished(runs)
         self._running: dict[concurrent.futures.Future, tuple[Run, Lane, bool]] = {}
         self._estimate = _Estimate()
         for run in runs:
-            if is_finished(run.folder):
-                self.finished += 1
+            if run not in self._waiting:
+                self._finish(run)
                 print(f"{run.folder}: finished already", flush=True)
-            else:
-                self._waiting.append(run)
 
     def begin(self, relay: _Relay, executor: concurrent.futures.Executor) -> bool:
         """Begins whatever can be, and says whether anything is in progress."""
@@ -163,7 +154,7 @@ class _Schedule:
                 where = "" if log is None else f"; see {log}"
                 self._fail(f"{run.folder}: failed with code {code}{where}")
                 continue
-            self.finished += 1
+            self._finish(run)
             if is_new:
                 self._estimate.add(run, seconds)
             rest = [*self._waiting, *(run for run, *_ in self._running.values())]
@@ -181,6 +172,11 @@ class _Schedule:
         if self._lanes == 1:
             return None
         return run.folder.with_name(f"{run.folder.name}.log")
+
+    def _finish(self, run: Run) -> None:
+        self.finished += 1
+        if is_finished(run.folder):
+            keep_record(run)
 
     def _fail(self, line: str) -> None:
         self.failures.append(line)

@@ -47,7 +47,7 @@ from skdsam_jax.losses.pairs import (
     ddgsd_loss,
     sla_sd_loss,
 )
-from skdsam_jax.losses.schedules import cosine_weight, ps_kd_alpha
+from skdsam_jax.losses.schedules import cosine_weight, linear_warm_up, ps_kd_alpha
 from skdsam_jax.losses.teachers import feed_loss, knowledge_distillation_loss
 from skdsam_jax.losses.zipf import vote_counts, zipf_loss, zipf_targets
 
@@ -79,6 +79,7 @@ __all__ = [
     "knowledge_distillation_loss",
     "label_smoothing_loss",
     "lightskd_loss",
+    "linear_warm_up",
     "mixskd_loss",
     "msd_loss",
     "nkd_loss",

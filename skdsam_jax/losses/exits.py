@@ -143,12 +143,14 @@ def skdsam_loss(
     attention_temperature: ArrayLike = 4.0,
     energy: str = "softmax_dot",
     feature_reduction: str = "mean",
+    label_weight: ArrayLike | None = None,
 ) -> Loss:
     """SKDSAM: labels teach the deepest exit, which teaches the shallow ones, weighed by attention.
 
     Equation: L = CE(z^C, y) + lambda sum_{i=1..C-1} a_i (T^2 KL(q^C || q^i)
     + beta || F_i / ||F_i||_2 - F_C / ||F_C||_2 ||_1), where q^i = softmax(z^i / T) and a_i are the
-    `attention_weights` of query p_C and keys p_1 ... p_{C-1}; averaged over the batch
+    `attention_weights` of query p_C and keys p_1 ... p_{C-1}; averaged over the batch. With
+    `label_weight` the labels teach the shallow exits too: + mu sum_{i=1..C-1} CE(z^i, y)
 
     The gradient passes through a_i into the projections; whether it goes on into the features that
     were projected is for the caller to decide. It raises the weights of exits with a small loss.
@@ -165,10 +167,12 @@ def skdsam_loss(
       attention_temperature: T' > 0, for the projections.
       energy: one of `skdsam_jax.attention.ENERGIES`, see `attention_weights`.
       feature_reduction: "mean" or "sum" over D, see `normalized_l1`.
+      label_weight: mu, no part of the thesis; None: the labels teach the deepest exit alone.
 
     Returns:
       The scalar and its terms: "cross_entropy" [batch], "kl" (without T^2), "feature" (without
-      beta) and "attention", all [C - 1, batch].
+      beta) and "attention", all [C - 1, batch]; with `label_weight` also
+      "shallow_cross_entropy" (without mu) [C - 1, batch].
 
     Raises:
       ValueError: fewer than two exits, sequences of different lengths, shapes that do not fit, a
@@ -197,4 +201,9 @@ def skdsam_loss(
     feature = jnp.stack([normalized_l1(f, features[-1], feature_reduction) for f in features[:-1]])
     students = jnp.sum(attention * (temperature**2 * kl + feature_weight * feature), axis=0)
     terms = {"cross_entropy": ce, "kl": kl, "feature": feature, "attention": attention}
-    return jnp.mean(ce + distillation_weight * students), terms
+    loss = ce + distillation_weight * students
+    if label_weight is not None:
+        shallow = jnp.stack([cross_entropy(z, labels) for z in logits[:-1]])
+        terms["shallow_cross_entropy"] = shallow
+        loss += label_weight * jnp.sum(shallow, axis=0)
+    return jnp.mean(loss), terms

@@ -39,6 +39,33 @@ def cosine_weight(step: ArrayLike, steps: int, start: ArrayLike, end: ArrayLike 
     return end + (start - end) * (1 + jnp.cos(math.pi * progress)) / 2
 
 
+def linear_warm_up(step: ArrayLike, steps: int, share: ArrayLike) -> jax.Array:
+    """A factor that grows linearly over the first part of a run, and is 1 from then on.
+
+    Equation: min(1, (step + 1) / (share steps))
+
+    Args:
+      step: from 0, any shape.
+      steps: all steps of the run, 1 or more.
+      share: of the run, above 0 and at most 1, after which the factor is 1.
+
+    Returns:
+      The factor, in the shape of `step` and JAX's default float type.
+
+    Raises:
+      ValueError: `steps` not positive, or `share` not above 0 and at most 1.
+
+    Example:
+      >>> linear_warm_up(jnp.array([0, 1, 4, 9]), 10, 0.4)
+      Array([0.25, 0.5 , 1.  , 1.  ], dtype=float32)
+    """
+    _check_count("steps", steps)
+    check_fraction("share", share)
+    if isinstance(share, numbers.Real) and share == 0:
+        raise ValueError("share: takes a number above 0, not 0")
+    return jnp.minimum(1.0, (jnp.asarray(step, float) + 1) / (share * steps))
+
+
 def ps_kd_alpha(epoch: ArrayLike, epochs: int, final: ArrayLike = 0.8) -> jax.Array:
     """The share of past predictions in PS-KD's targets; it grows linearly with the epoch.
 

@@ -38,10 +38,23 @@ class SkdsamOptions(MethodOptions):
         choices=("mean", "sum"),
     )
     attention_links: bool = option(True, "multiply a stage by its attention mask before its head")
+    label_weight: float | None = option(
+        None,
+        "mu, weight of the labels in every shallow exit; None: only the deepest learns from them",
+        above=0,
+    )
+    warm_up: float | None = option(
+        None,
+        "share of the run over which lambda grows from 0 to its value; None: it is there at once",
+        above=0,
+        maximum=1,
+    )
 
 
 class Skdsam(Method):
     """Self-knowledge distillation with a self-attention mechanism; thesis chapter 3.
+
+    `label_weight` and `warm_up` are no part of the thesis.
 
     Attributes:
       projections: one module per exit, features -> query (deepest) or key; None if the energy is
@@ -97,11 +110,13 @@ class Skdsam(Method):
         return outputs._replace(projections=projected, attention=weights)
 
     def objective(self, outputs: ExitOutputs, batch: Batch) -> tuple[jax.Array, Terms]:
-        """`losses.skdsam_loss` of the exits."""
+        """`losses.skdsam_loss` of the exits, lambda that of the moment."""
+        settings = self.loss_settings
+        if self.options.warm_up is not None:
+            moment = batch.moment
+            settings["distillation_weight"] *= losses.linear_warm_up(
+                moment.step, moment.steps, self.options.warm_up
+            )
         return losses.skdsam_loss(
-            outputs.logits,
-            outputs.features,
-            outputs.projections,
-            batch.labels,
-            **self.loss_settings,
+            outputs.logits, outputs.features, outputs.projections, batch.labels, **settings
         )

@@ -70,7 +70,7 @@ def pd_byot(inputs, teacher, labels, *, alpha, feature_weight, temperature, deca
     return total / BATCH
 
 
-def skdsam(inputs, teacher, labels, *, weights, temperatures, energy, reduction):
+def skdsam(inputs, teacher, labels, *, weights, temperatures, energy, reduction, mu=0.0):
     logits, features, projections = inputs["logits"], inputs["features"], inputs["projections"]
     (lambda_, beta), (T, T_attention) = weights, temperatures
     total = 0.0
@@ -81,6 +81,7 @@ def skdsam(inputs, teacher, labels, *, weights, temperatures, energy, reduction)
             kl = divergence(logits[i][b], teacher["logits"][b], T)
             distance = normalized_distance(features[i][b], teacher["features"][b], reduction)
             total += lambda_ * a * (T**2 * kl + beta * distance)
+            total += mu * cross_entropy(logits[i][b], labels[b])
     return total / BATCH
 
 
@@ -177,6 +178,29 @@ def test_skdsam(exits, energy, reduction, labels):
         )
 
     inputs = random_inputs(exits, ("logits", "features", "projections"))
+    assert_matches(oracle, function, inputs, labels)
+
+
+@pytest.mark.parametrize("labels", [INTEGERS, PROBABILITIES], ids=["integers", "probabilities"])
+def test_skdsam_with_labels_for_the_shallow_exits(labels):
+    settings = {"weights": (0.7, 3.0), "temperatures": (2.0, 1.0), "reduction": "mean"}
+
+    def oracle(*arrays):
+        return skdsam(*arrays, **settings, energy="dot", mu=0.6)
+
+    def function(arrays, labels):
+        return losses.skdsam_loss(
+            **arrays,
+            labels=labels,
+            distillation_weight=0.7,
+            feature_weight=3.0,
+            temperature=2.0,
+            attention_temperature=1.0,
+            energy="dot",
+            label_weight=0.6,
+        )
+
+    inputs = random_inputs(3, ("logits", "features", "projections"))
     assert_matches(oracle, function, inputs, labels)
 
 

@@ -106,6 +106,9 @@ def test_schedules_end_where_they_should():
     assert losses.ps_kd_alpha(299, 300) == np.float32(0.8)
     ends = losses.cosine_weight(np.array([0, 7]), 7, 3.0, 1.0)
     np.testing.assert_allclose(ends, [3, 1], rtol=1e-6)
+    warm = losses.linear_warm_up(np.array([0, 4, 5, 9]), 10, 0.5)
+    np.testing.assert_allclose(warm, [0.2, 1, 1, 1], rtol=1e-6)
+    assert losses.linear_warm_up(9, 10, 1.0) == 1 > losses.linear_warm_up(8, 10, 1.0)
     with jax.numpy_dtype_promotion("strict"):
         assert jax.jit(losses.ps_kd_alpha)(jnp.int32(4), 10) == np.float32(0.4)
 
@@ -228,6 +231,9 @@ WRONG = {
     "past_probabilities: shape": lambda: losses.ps_kd_loss(Z, LABELS, Z[1:], alpha=0.1),
     "epochs: takes 1 or more, not 0": lambda: losses.ps_kd_alpha(0, 0),
     "steps: takes 1 or more, not 0": lambda: losses.cosine_weight(0, 0, 1.0),
+    "steps: takes 1 or more, not -1": lambda: losses.linear_warm_up(0, -1, 1.0),
+    "share: takes a number above 0, not 0": lambda: losses.linear_warm_up(0, 10, 0.0),
+    "share: takes a number from 0 to 1, not 2": lambda: losses.linear_warm_up(0, 10, 2),
     "replay_labels: must be given": lambda: losses.dlb_loss(Z, LABELS, Z2),
     "replay_labels: int": lambda: losses.dlb_loss(Z, LABELS, Z2, LABELS[1:], Z3),
     "replay_logits: 4 classes": lambda: losses.dlb_loss(Z, LABELS, Z[:, 1:], LABELS, Z),

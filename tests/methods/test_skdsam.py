@@ -7,7 +7,7 @@ import pytest
 from toy_problem import SIZE, TINY
 
 from skdsam_jax import losses
-from skdsam_jax.batch import Batch
+from skdsam_jax.batch import Batch, Moment
 from skdsam_jax.methods import METHODS, create_method
 from skdsam_jax.models import create_backbone
 from skdsam_jax.models.variables import Functional
@@ -95,6 +95,29 @@ def test_options_reach_the_loss(images):
     np.testing.assert_allclose(scalar, expected, rtol=1e-6)
     default, _ = losses.skdsam_loss(outputs.logits, outputs.features, outputs.projections, labels)
     assert abs(float(default - expected)) > 0.1
+
+
+def test_lambda_warms_up_and_the_shallow_exits_may_learn_from_labels(images):
+    """Halfway through the warm-up lambda is half of what it will be."""
+    labels = jnp.arange(8, dtype=jnp.int32) % CLASSES
+    network = _network(warm_up=0.5, label_weight=0.3, distillation_weight=0.8)
+    params, model_state = jax.jit(network.init)(0)
+    outputs = network.merge(params, model_state).outputs(images, train=True)
+    outputs = outputs.logits, outputs.features, outputs.projections
+
+    @jax.jit
+    def loss(step):
+        moment = Moment(jnp.int32(0), 1, step, 40, step, jax.random.key(0))
+        method = network.merge(params, model_state)
+        return method.loss(_batch(images, labels)._replace(moment=moment))
+
+    for step, distillation_weight in ((9, 0.4), (19, 0.8), (39, 0.8)):
+        scalar, (terms, _) = loss(jnp.int32(step))
+        expected, _ = losses.skdsam_loss(
+            *outputs, labels, distillation_weight=distillation_weight, label_weight=0.3
+        )
+        np.testing.assert_allclose(scalar, expected, rtol=1e-6)
+    assert terms["shallow_cross_entropy"].shape == (2, 8)
 
 
 def test_links_mask_the_head_and_not_the_trunk(images):

@@ -1,0 +1,95 @@
+"""A comparison that two cores of a CPU can afford, as tables.
+
+10,000 of CIFAR-100's training images (100 of each class) and 2,000 others for validation, the whole
+test set, a ResNet-18 of width 16, and the thesis' recipe in 20 epochs, whose decays are shares of
+them. What it finds holds for schedules of this length, and no further.
+
+Rows of one name are the same experiment in all of these tables, so that one folder of results
+serves them all.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from skdsam_jax.experiment.published_settings import published_settings
+from skdsam_jax.experiment.tables import Cell, Table
+from skdsam_jax.methods import METHODS
+
+_FAMILY = "cifar100"
+_BASELINE = "cross_entropy"
+
+# Choices are made on the validation split. The form of convolution is named: another default must
+# not end up beside this one.
+_SIZE: Mapping[str, Any] = {
+    "model.convolution": "direct",
+    "data.validation_fraction": 0.04,
+    "data.train_examples": 10_000,
+    "training.epochs": 20,
+    "evaluation.every_epochs": 4,
+}
+_WIDTH = {"resnet18": 16, "wrn16_2": 16}
+
+# Options of SKDSAM that differ from its own, by the row's name.
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "lambda0.5": {"distillation_weight": 0.5},
+    "lambda1": {"distillation_weight": 1.0},
+    "warm-up": {"warm_up": 0.5},
+    "labels": {"label_weight": 1.0},
+    "labels-lambda0.5": {"label_weight": 1.0, "distillation_weight": 0.5},
+    "labels-warm-up": {"label_weight": 1.0, "warm_up": 0.5},
+    "scaled-dot": {"energy": "scaled_dot"},
+    "gradient-full": {"attention_gradient": "full", "energy": "dot"},
+    "gradient-none": {"attention_gradient": "none", "energy": "dot"},
+    "no-links": {"attention_links": False},
+    "no-features": {"feature_weight": 0.0},
+}
+
+
+def _cell(name: str, method: str, backbone: str = "resnet18", **options: Any) -> Cell:
+    changes = {
+        **dict(published_settings(method, _FAMILY)),
+        "model.width": _WIDTH[backbone],
+        **_SIZE,
+        **{f"method.{option}": value for option, value in options.items()},
+    }
+    return Cell(
+        name,
+        f"configs/{_FAMILY}.py:backbone={backbone},method={method}",
+        tuple(changes.items()),
+        teacher=_BASELINE if method == "knowledge_distillation" else None,
+        # As in the table of all methods.
+        whole_batch=method == "bake",
+    )
+
+
+def _all(methods: Iterable[str]) -> tuple[Cell, ...]:
+    return tuple(_cell(method, method) for method in methods)
+
+
+_UNIFORM = _cell("skdsam-uniform", "skdsam", energy="uniform")
+_DOT = _cell("skdsam-dot", "skdsam", energy="dot")
+
+SMALL_TABLES: dict[str, Table] = {
+    "small": Table(
+        "a small study: baselines, BYOT, and SKDSAM with and without attention",
+        (*_all((_BASELINE, "label_smoothing", "byot")), _UNIFORM, _DOT),
+    ),
+    "small-peers": Table(
+        "a small study: all methods",
+        _all(sorted(METHODS, key=lambda name: name != _BASELINE)),
+    ),
+    "small-options": Table(
+        "a small study: options of SKDSAM",
+        (
+            *_all((_BASELINE, "skdsam")),
+            *(_cell(f"skdsam-{name}", "skdsam", **options) for name, options in _OPTIONS.items()),
+        ),
+    ),
+    "small-wrn": Table(
+        "a small study: WRN-16-2",
+        tuple(
+            _cell(f"{method}-wrn16_2", method, "wrn16_2")
+            for method in (_BASELINE, "byot", "skdsam")
+        ),
+    ),
+}

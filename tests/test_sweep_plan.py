@@ -8,6 +8,7 @@ from config_files import CONFIGS, experiment_of
 from skdsam_jax.commands import command_line, sweep
 from skdsam_jax.commands.sweep_plan import plan
 from skdsam_jax.experiment.config import from_config_dict, to_dict
+from skdsam_jax.experiment.full_study import FULL_STUDY
 from skdsam_jax.experiment.peers_table import FAMILIES, peers_table
 from skdsam_jax.experiment.tables import Cell
 from skdsam_jax.methods import METHODS
@@ -44,6 +45,16 @@ def test_every_method_is_a_row_on_every_set(family):
     assert sorted(experiment.method.name for experiment in experiments) == sorted(METHODS)
     assert {experiment.model.name for experiment in experiments} == {"wrn16_2"}
     assert len({cell.name for cell in cells}) == len(cells)
+
+
+def test_the_full_study_has_every_experiment_once_and_computes_in_bfloat16():
+    experiments = [experiment_of(cell) for cell in FULL_STUDY.cells]
+    assert all(experiments.count(experiment) == 1 for experiment in experiments)
+    assert len({cell.name for cell in FULL_STUDY.cells}) == len(experiments) == 33
+    assert {experiment.training.compute_dtype for experiment in experiments} == {"bfloat16"}
+    assert {experiment.training.epochs for experiment in experiments} == {250}
+    lab = [cell.name for cell in FULL_STUDY.cells if experiment_of(cell).data.autoaugment]
+    assert lab == ["cross_entropy-lab", "byot-lab", "skdsam-lab"]
 
 
 def test_rows_take_what_was_published_for_a_set():

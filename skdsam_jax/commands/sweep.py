@@ -29,6 +29,7 @@ from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
 from skdsam_jax.commands.sweep_plan import Run, check_data, plan
 from skdsam_jax.commands.sweep_records import check_records, is_finished, unfinished
 from skdsam_jax.commands.sweep_runs import Lane, StoppedError, run_all
+from skdsam_jax.experiment.full_study import FULL_STUDY
 from skdsam_jax.experiment.peers_table import FAMILIES, peers_table
 from skdsam_jax.experiment.small_study import SMALL_TABLES
 from skdsam_jax.experiment.tables import Table
@@ -36,14 +37,14 @@ from skdsam_jax.experiment.thesis_tables import TABLES
 from skdsam_jax.options import ConfigError, find
 
 _PEERS = "peers"
-_TABLES = TABLES | SMALL_TABLES
+_TABLES = TABLES | SMALL_TABLES | {"full": FULL_STUDY}
 
 
 def find_table(name: str, family: str | None = None, backbone: str | None = None) -> Table:
-    """The table of a number of the thesis, one of a small study, or the one of all methods.
+    """The table of a number of the thesis, of a study of ours, or the one of all methods.
 
     Args:
-      name: a name of `TABLES` or `SMALL_TABLES`, or "peers".
+      name: a name of `TABLES` or `SMALL_TABLES`, "full" or "peers".
       family: the data set of "peers"; None: cifar100.
       backbone: the network of "peers"; None: resnet18.
 

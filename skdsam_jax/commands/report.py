@@ -14,6 +14,7 @@ from skdsam_jax.commands import command_line
 from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError
 from skdsam_jax.report import csv_files, drawing, tables
+from skdsam_jax.report.claims import claims_table, explain_claims, find_answers
 from skdsam_jax.report.page import Section, make_page
 from skdsam_jax.report.runs import (
     Evaluation,
@@ -69,6 +70,10 @@ def _report(options: argparse.Namespace, command: str) -> None:
         raise ConfigError(f"{options.folder}: holds no summary.json of a finished run")
     made = tables.make_tables(found.experiments, options.baseline)
     introduction = [tables.INTRODUCTION, tables.explain_differences(made, options.baseline)]
+    answers = find_answers(found.experiments)
+    if answers:
+        made.append(claims_table(answers))
+        introduction.append(explain_claims())
     introduction = [text for text in introduction if text]
     if found.evaluations:
         made.append(tables.evaluations_table(found.evaluations, options.folder))

@@ -60,8 +60,7 @@ def describe(
         started from one, says what that was, seed aside; otherwise the beginning of its SHA-256.
     """
     method_name = current_name(summary["method"])
-    defaults = _defaults(method_name)
-    fields = defaults | decisive_fields(summary["config"])
+    defaults, fields = defaults_of(method_name), settings_of(summary)
     changed = {name: value for name, value in fields.items() if value != defaults.get(name)}
     others = {name: value for name, value in changed.items() if name not in _SAID}
     method = {name: others.pop(name) for name in list(others) if name.startswith("method.")}
@@ -96,6 +95,11 @@ def describe(
     )
 
 
+def settings_of(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a run's config that decide its numbers, at today's defaults if it had none."""
+    return defaults_of(current_name(summary["method"])) | decisive_fields(summary["config"])
+
+
 def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
     if sha256 not in runs:
         return f"{sha256[:12]}..."
@@ -104,10 +108,13 @@ def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 @functools.cache
-def _defaults(method: str) -> dict[str, Any]:
+def defaults_of(method: str) -> dict[str, Any]:
+    """The fields that decide the numbers of an experiment with this method, all at their defaults.
+
+    A method of one's own, whose module may be gone, has none of its own options here.
+    """
     if is_reference(method):
-        # Its module may be gone: whatever its options were is said.
-        fields = _defaults("cross_entropy").items()
+        fields = defaults_of("cross_entropy").items()
         return {name: value for name, value in fields if not name.startswith("method.")}
     return decisive_fields(to_dict(from_config_dict({"method": {"name": method}})))
 

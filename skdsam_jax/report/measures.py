@@ -38,7 +38,7 @@ def by_seed(summaries: Summaries, name: str) -> np.ndarray:
       summaries: of an experiment.
       name: the measure, a number or a list.
     """
-    return np.stack(list(_means(summaries, name).values()))
+    return np.stack(list(means_by_seed(summaries, name).values()))
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:
@@ -92,15 +92,21 @@ def find_difference(
     ]
     if not found:
         return None
-    theirs = _means([run for other in found for run in other.summaries], "test_accuracy")
-    ours = _means(experiment.summaries, "test_accuracy")
+    theirs = means_by_seed([run for other in found for run in other.summaries], "test_accuracy")
+    ours = means_by_seed(experiment.summaries, "test_accuracy")
     seeds = tuple(sorted(ours.keys() & theirs.keys()))
     if len(seeds) < 2:
         return None
     return Difference(found[0], seeds, *interval([ours[seed] - theirs[seed] for seed in seeds]))
 
 
-def _means(summaries: Summaries, name: str) -> dict[int, Any]:
+def means_by_seed(summaries: Summaries, name: str) -> dict[int, Any]:
+    """What the runs with each seed reached on average.
+
+    Args:
+      summaries: of an experiment.
+      name: the measure, a number or a list.
+    """
     values: dict[int, list[Any]] = {}
     for summary in summaries:
         values.setdefault(summary["seed"], []).append(summary[name])

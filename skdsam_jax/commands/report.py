@@ -79,6 +79,9 @@ def _report(options: argparse.Namespace, command: str) -> None:
         made.append(tables.evaluations_table(found.evaluations, options.folder))
     if found.unfinished:
         made.append(tables.unfinished_table(found.unfinished, options.folder))
+    commands = tables.commands_table(found.experiments)
+    if commands.rows:
+        made.append(commands)
     if options.out or not options.html:
         page = _markdown(introduction, made, command)
         if options.out:

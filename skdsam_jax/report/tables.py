@@ -29,8 +29,9 @@ INTRODUCTION = (
     "compare."
 )
 
-# The title of the table of evaluations.
+# Titles of tables that are not of a data set.
 EVALUATIONS = "Networks measured apart from their runs"
+COMMANDS = "Commands that repeat a row"
 
 
 class Table(NamedTuple):
@@ -58,12 +59,25 @@ def make_tables(experiments: Sequence[Experiment], baseline: str) -> list[Table]
       The tables, without columns that are empty in all rows.
     """
     tables: dict[str, list[Mapping[str, str]]] = {}
-    for experiment in experiments:
+    for number, experiment in enumerate(experiments, 1):
         difference = find_difference(experiment, experiments, baseline)
-        tables.setdefault(experiment.words.table, []).append(
-            _row(experiment, difference, f"minus {baseline}")
-        )
+        row = _row(experiment, difference, f"minus {baseline}")
+        tables.setdefault(experiment.words.table, []).append({"#": f"{number}"} | row)
     return [_without_empty_columns(title, rows) for title, rows in tables.items()]
+
+
+def commands_table(experiments: Sequence[Experiment]) -> Table:
+    """By the numbers of their rows, the commands that made the runs of the lowest seeds.
+
+    Runs of versions that did not note theirs have none.
+    """
+    rows = []
+    for number, experiment in enumerate(experiments, 1):
+        first = min(experiment.summaries, key=lambda summary: summary["seed"])
+        if "command" in first:
+            seeds = " ".join(map(str, experiment.seeds))
+            rows.append((f"{number}", seeds, f"`{first['command']}`", first.get("commit") or ""))
+    return Table(COMMANDS, ("#", "seeds", "command of the first", "commit"), tuple(rows))
 
 
 def unfinished_table(runs: Sequence[Unfinished], folder: pathlib.Path) -> Table:

@@ -20,7 +20,8 @@ def _write(folder, *summaries):
 
 
 def _rows(page):
-    return [line for line in page.splitlines() if line.startswith("| skdsam")]
+    """Of experiments with SKDSAM, without their numbers."""
+    return re.findall(r"^\| \d+ (\| skdsam.*)$", page, re.MULTILINE)
 
 
 def _page(tmp_path, capsys, *summaries):
@@ -263,7 +264,7 @@ def test_students_of_one_kind_of_teacher_share_a_row(tmp_path, summary, capsys):
         for seed, digest in enumerate(("aa", "bb", "cc", "dd"))
     ]
     page = _page(tmp_path, capsys, *teachers, other, *students)
-    rows = [line for line in page.splitlines() if line.startswith("| knowledge_distillation (")]
+    rows = re.findall(r"^\| \d+ (\| knowledge_distillation \(.*)$", page, re.MULTILINE)
     words = "digits, recipe thesis, thesis, 250 epochs of batch 128, float32)"
     taught = {row.split("|")[1].partition("teacher=")[2].strip(): row for row in rows}
     assert set(taught) == {
@@ -296,3 +297,17 @@ def test_no_finished_run_is_one_line(tmp_path, capsys, text):
     errors = capsys.readouterr().err
     assert errors.startswith("error: ")
     assert errors.count("\n") == 1
+
+
+def test_rows_are_numbered_and_their_commands_repeat_them(tmp_path, capsys, summary):
+    """Of the lowest seed; a run that noted no command has none."""
+    first = summary | {"command": "train.py --config.seed=0", "commit": "abc"}
+    second = _changed(summary, seed=1) | {"command": "train.py --config.seed=1"}
+    other = _changed(summary, method__energy="dot")
+    page = _page(tmp_path, capsys, second, first, other)
+    assert re.findall(r"^\| (\d+) \| (skdsam.*?) \|", page, re.MULTILINE) == [
+        ("1", "skdsam"),
+        ("2", "skdsam (energy=dot)"),
+    ]
+    commands = page.partition("## Commands that repeat a row\n")[2]
+    assert commands.split("\n")[3:-2] == ["| 1 | 0 1 | `train.py --config.seed=0` | abc |"]

@@ -1,0 +1,194 @@
+"""Fills in what was measured in docs/performance.md: `python -m benchmarks.performance_doc`.
+
+Between `<!-- goals -->` and `<!-- end -->` stands a table of `GOALS`, and between
+`<!-- printed FILE -->` and `<!-- end -->` what `benchmarks.report` prints of that file. Both are
+written anew from `results/benchmarks`; everything else stays as it is. A test compares the page
+with what this command would write.
+"""
+
+import json
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from benchmarks.options import make_parser
+from benchmarks.report import describe
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / "results" / "benchmarks"
+
+_BLOCK = re.compile(r"(<!-- (goals|printed \S+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
+
+_TRAINING = "train_step_cpu.json"
+_WIDE = "train_step_wrn16_2_cpu.json"
+_DIGITS = "startup_digits_cpu.json"
+_CIFAR100 = "startup_cifar100_cpu.json"
+
+
+class Goal(NamedTuple):
+    """What was aimed at, and where it was measured.
+
+    Attributes:
+      words: what is measured.
+      file: of `results/benchmarks`.
+      read: takes the number out of what is in the file.
+      at_least: what is aimed at; None: nothing, or `at_most`.
+      at_most: what is aimed at; None: nothing, or `at_least`.
+      form: of the number, as `str.format` takes it.
+    """
+
+    words: str
+    file: str
+    read: Callable[[Mapping[str, Any]], float]
+    at_least: float | None = None
+    at_most: float | None = None
+    form: str = "{:.2f}"
+
+    def row(self, results: pathlib.Path) -> str:
+        """A row of the table; a number that fell short stands in bold."""
+        file = results / self.file
+        shown = "not measured yet"
+        if file.is_file():
+            number = self.read(json.loads(file.read_text()))
+            short = self.at_least is not None and number < self.at_least
+            short |= self.at_most is not None and number > self.at_most
+            shown = self.form.format(number)
+            shown = f"**{shown}**" if short else shown
+        return f"| {self.words} | {self._aim()} | {shown} | `{self.file}` |"
+
+    def _aim(self) -> str:
+        for words, aim in (("at least", self.at_least), ("at most", self.at_most)):
+            if aim is not None:
+                return f"{words} {self.form.format(aim)}"
+        return ""
+
+
+def _ratio(name: str) -> Callable[[Mapping[str, Any]], float]:
+    return lambda result: result["ratios"][name]["median"]
+
+
+def _over_pytorch(method: str) -> Callable[[Mapping[str, Any]], float]:
+    return _ratio(f"{method}: skdsam_jax over pytorch_eager")
+
+
+def _implementation(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    return result["methods"]["cross_entropy"]["implementations"][name]
+
+
+def _middle(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
+
+
+GOALS = (
+    Goal("cross-entropy, speed over PyTorch", _TRAINING, _over_pytorch("cross_entropy"), 1.1),
+    Goal("SKDSAM, speed over PyTorch", _TRAINING, _over_pytorch("skdsam"), 1.1),
+    Goal("BYOT, speed over PyTorch", _TRAINING, _over_pytorch("byot")),
+    Goal(
+        "SKDSAM's step over cross-entropy's",
+        _TRAINING,
+        lambda result: 1 / _ratio("skdsam_jax: skdsam over cross_entropy")(result),
+        at_most=1.10,
+    ),
+    Goal(
+        "memory of cross-entropy's step over PyTorch's",
+        _TRAINING,
+        lambda result: (
+            _implementation(result, "skdsam_jax")["peak_memory_bytes"]
+            / _implementation(result, "pytorch_eager")["peak_memory_bytes"]
+        ),
+    ),
+    Goal(
+        "gathering and distorting a batch, of the step",
+        _TRAINING,
+        lambda result: _implementation(result, "skdsam_jax")["input_share"],
+        at_most=0.03,
+        form="{:.2%}",
+    ),
+    Goal("WRN-16-2, cross-entropy, over PyTorch", _WIDE, _over_pytorch("cross_entropy"), 1.0),
+    Goal("WRN-16-2, SKDSAM, over PyTorch", _WIDE, _over_pytorch("skdsam"), 1.0),
+    Goal(
+        "cross-entropy with Winograd's convolutions, over direct ones",
+        "train_step_convolution_cpu.json",
+        _ratio("cross_entropy: skdsam_jax over skdsam_jax_direct"),
+    ),
+    Goal(
+        "digits, command to first step, no caches",
+        _DIGITS,
+        lambda result: result["cold_seconds"],
+        at_most=15,
+        form="{:.1f} s",
+    ),
+    Goal(
+        "digits, the second time",
+        _DIGITS,
+        lambda result: _middle(result["warm_seconds"]),
+        at_most=5,
+        form="{:.1f} s",
+    ),
+    Goal(
+        "CIFAR-100, command to first step, no caches",
+        _CIFAR100,
+        lambda result: result["cold_seconds"],
+        at_most=30,
+        form="{:.1f} s",
+    ),
+    Goal(
+        "CIFAR-100, the second time",
+        _CIFAR100,
+        lambda result: _middle(result["warm_seconds"]),
+        at_most=15,
+        form="{:.1f} s",
+    ),
+    Goal(
+        "`import skdsam_jax.losses`, beyond `import jax`",
+        _DIGITS,
+        lambda result: result["import_seconds"]["skdsam_jax.losses over jax"],
+        at_most=0.3,
+        form="{:.2f} s",
+    ),
+)
+
+
+def rewrite(page: str, results: pathlib.Path = RESULTS) -> str:
+    """The page with its blocks made anew.
+
+    Args:
+      page: text with the comments of above.
+      results: the folder of the files.
+
+    Raises:
+      ValueError: a block prints a file that is not there.
+    """
+
+    def fill(block: re.Match) -> str:
+        begin, kind, end = block.groups()
+        text = _table(results) if kind == "goals" else _printed(results, kind.split()[1])
+        return f"{begin}{text}{end}"
+
+    return _BLOCK.sub(fill, page)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Rewrites docs/performance.md; returns the exit code."""
+    make_parser("performance_doc", __doc__).parse_args(arguments)
+    PAGE.write_text(rewrite(PAGE.read_text()))
+    return 0
+
+
+def _table(results: pathlib.Path) -> str:
+    rows = "\n".join(goal.row(results) for goal in GOALS)
+    return f"| | aimed at | measured | file |\n|---|---|---|---|\n{rows}\n"
+
+
+def _printed(results: pathlib.Path, name: str) -> str:
+    file = results / name
+    if not file.is_file():
+        raise ValueError(f"the page prints {name}, which is not in {results}")
+    return f"```\n{describe(json.loads(file.read_text()))}\n```\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -5,9 +5,8 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from skdsam_jax.report.measures import by_seed, find_difference
+from skdsam_jax.report.measures import by_seed, find_difference, images_read
 from skdsam_jax.report.runs import Evaluation, Experiment, Unfinished
-from skdsam_jax.report.tables import images_read
 
 Row = Mapping[str, Any]
 

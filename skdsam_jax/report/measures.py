@@ -100,6 +100,17 @@ def find_difference(
     return Difference(found[0], seeds, *interval([ours[seed] - theirs[seed] for seed in seeds]))
 
 
+def images_read(summary: Mapping) -> tuple[int, int] | None:
+    """How many images a run read, and how many of them for each of a batch.
+
+    None: its version did not count them.
+    """
+    if "images_per_step" not in summary:
+        return None
+    per_step = summary["images_per_step"]
+    return per_step * summary["steps"], per_step // summary["config"]["training"]["batch_size"]
+
+
 def means_by_seed(summaries: Summaries, name: str) -> dict[int, Any]:
     """What the runs with each seed reached on average.
 

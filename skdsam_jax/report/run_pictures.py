@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from skdsam_jax.report.drawing import COLOURS, HEIGHT, PLAIN, Picture, look, render, shortened
-from skdsam_jax.report.measures import by_seed
+from skdsam_jax.report.measures import by_seed, images_read
 from skdsam_jax.report.runs import Experiment
 from skdsam_jax.report.series import (
     AttentionCurves,
@@ -45,6 +45,35 @@ def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
     bars = "mean and standard deviation over seeds" if seeds > 1 else "one seed each"
     png = render([table], fill, height=1.2 + 0.22 * len(labels))
     return Picture(name, f"Test accuracy in the last epoch, {bars}: {table}", png)
+
+
+def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | None:
+    """The deepest exit of all experiments of a table over the images that each read.
+
+    None where fewer than two have metrics.jsonl and counted their images.
+    """
+    lines = []
+    for experiment in experiments:
+        curves, count = learning_curves(experiment), images_read(experiment.summaries[0])
+        if curves is None or count is None:
+            continue
+        series, epochs = curves.test[-1], experiment.summaries[0]["config"]["training"]["epochs"]
+        words = experiment.words
+        label = f"{shortened(words.method, 24)}, {shortened(words.network, 22)}"
+        lines.append((series.epochs * count[0] / epochs / 1e3, series.mean, label))
+    if len(lines) < 2:
+        return None
+
+    def fill(figure: "Figure") -> None:
+        axes = figure.add_subplot()
+        for number, (images, accuracy, label) in enumerate(lines):
+            axes.plot(images, accuracy, label=label, **look(number))
+        axes.set(xlabel="thousand images read", ylabel="test accuracy, %")
+        figure.legend(loc="outside lower center", fontsize=6, ncols=2)
+
+    table = experiments[0].words.table
+    png = render([table], fill, HEIGHT + 0.13 * -(-len(lines) // 2))
+    return Picture(name, f"Test accuracy against images read, means over seeds: {table}", png)
 
 
 def draw_learning(experiment: Experiment, name: str) -> Picture | None:

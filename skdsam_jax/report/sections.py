@@ -6,13 +6,19 @@ from collections.abc import Sequence
 from skdsam_jax.report import evaluation_pictures
 from skdsam_jax.report.drawing import Picture
 from skdsam_jax.report.page import Mistakes, Section
-from skdsam_jax.report.run_pictures import draw_accuracies, draw_attention, draw_learning
+from skdsam_jax.report.run_pictures import (
+    draw_accuracies,
+    draw_attention,
+    draw_images_read,
+    draw_learning,
+)
 from skdsam_jax.report.runs import Evaluation, Experiment
 from skdsam_jax.report.tables import Table
 
 # Headings, in the order of the page, and the end of the name of the pictures below each.
 _KINDS = {
     "Accuracies": "accuracies",
+    "Accuracy against images read": "images_read",
     "Learning curves": "learning",
     "Attention": "attention",
     "Accuracy against FLOPs": "accuracy_against_flops",
@@ -44,6 +50,8 @@ def draw_section(
     measured = []
     if pictures and len(experiments) > 1:
         drawn["accuracies"].append(draw_accuracies(experiments, f"{number:02}-accuracies"))
+        images = draw_images_read(experiments, f"{number:02}-images_read")
+        drawn["images_read"] += [images] if images else []
     for row, experiment in enumerate(experiments, 1):
         words, run = experiment.words, experiment.evaluated
         stem = _stem(number, row, words.method, words.model)

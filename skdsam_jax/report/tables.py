@@ -17,6 +17,7 @@ from skdsam_jax.report.measures import (
     Summaries,
     by_seed,
     find_difference,
+    images_read,
 )
 from skdsam_jax.report.runs import Evaluation, Experiment, Unfinished
 
@@ -132,17 +133,6 @@ def to_markdown(table: Table) -> str:
     """The table with its title."""
     lines = [table.columns, ["---"] * len(table.columns), *table.rows]
     return f"## {table.title}\n\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def images_read(summary: Mapping) -> tuple[int, int] | None:
-    """How many images a run read, and how many of them for each of a batch.
-
-    None: its version did not count them.
-    """
-    if "images_per_step" not in summary:
-        return None
-    per_step = summary["images_per_step"]
-    return per_step * summary["steps"], per_step // summary["config"]["training"]["batch_size"]
 
 
 def _row(experiment: Experiment, difference: Difference | None, minus: str) -> dict[str, str]:

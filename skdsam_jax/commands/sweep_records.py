@@ -20,7 +20,7 @@ def is_finished(folder: pathlib.Path) -> bool:
     """Whether the run in `folder`, or of which it is the record, has taken all its epochs."""
     try:
         return bool(json.loads((folder / "summary.json").read_text())["finished"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -145,6 +145,7 @@ def _row(experiment: Experiment, difference: Difference | None, minus: str) -> d
         "training": words.training,
         "images read": _images_read(summaries[0]),
         "n": seeds if len(runs) == int(seeds) else f"{seeds} ({len(runs)} runs)",
+        "validation": _validation(summaries),
         "last epoch": _percent(summaries, "test_accuracy"),
         minus: _difference(difference),
         "other predictions": _others(summaries),
@@ -172,6 +173,16 @@ def _percent(summaries: Summaries, name: str) -> str:
 def _mean(summaries: Summaries, name: str) -> str:
     values = 100 * by_seed(summaries, name)
     return f"{values.mean():.2f}" + (f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else "")
+
+
+def _validation(summaries: Summaries) -> str:
+    """Of the last epoch, where a part of the training split was held out."""
+    measured = [
+        {"seed": run["seed"], "accuracy": run["validation"]["accuracy"]}
+        for run in summaries
+        if run.get("validation") is not None
+    ]
+    return _mean(measured, "accuracy") if measured else ""
 
 
 def _exits(summaries: Summaries) -> str:

@@ -314,12 +314,12 @@ def test_rows_are_numbered_and_their_commands_repeat_them(tmp_path, capsys, summ
 
 
 def test_accuracy_on_a_validation_split_has_a_column_where_there_is_one(tmp_path, capsys, summary):
-    assert "| validation |" not in _page(tmp_path, capsys, summary)
+    assert "| validation |" not in _page(tmp_path / "none", capsys, summary)
     held_out = [
         _changed(summary, seed=seed, data__validation_fraction=0.1)
         | {"validation": {"accuracy": accuracy}}
         for seed, accuracy in enumerate((0.5, 0.7))
     ]
-    page = _page(tmp_path, capsys, summary, *held_out)
+    page = _page(tmp_path / "some", capsys, summary, *held_out)
     assert "| n | validation | last epoch |" in page
     assert "| 2 | 60.00 ± 14.14 | 75.00 ± 0.00 |" in page

@@ -1,5 +1,6 @@
 """The walks of the docs, from the first command to the last: in an empty folder, from a wheel."""
 
+import json
 import os
 import pathlib
 import re
@@ -90,25 +91,45 @@ def folder(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.P
     return tmp_path
 
 
+# The program that a wheel installed, called for one command after another: a process for each would
+# take most of its time for imports.
+WALKER = """
+import contextlib, io, json, runpy, sys
+*programs, out = map(json.loads, sys.argv[1:])
+outputs = []
+for sys.argv in programs:
+    try:
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            sys.exit(f"{sys.argv}: {end.code}")
+    outputs.append(output.getvalue())
+with open(out, "w") as file:
+    json.dump(outputs, file)
+"""
+
+
 def _walk(page: str, folder: pathlib.Path, installed: pathlib.Path) -> list[str]:
     """Runs the commands of a page; returns what each wrote to stdout."""
-    outputs = []
+    programs = []
     for program, command, *arguments in _commands(page):
         assert program == "skdsam"
         extra = [*BRIEF.get(command, ())]
         if command in ("train", "sweep"):
             family = "folder" if page == "practitioners" else "digits"
             extra += [*SMALLER[family], *SMALL]
-        done = subprocess.run(
-            [installed / "bin" / program, command, *arguments, *extra],
-            cwd=folder,
-            env=os.environ | {"PYTHONPATH": str(installed), "JAX_NUM_CPU_DEVICES": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, f"{shlex.join([command, *arguments])}\n{done.stderr}"
-        outputs.append(done.stdout)
-    return outputs
+        programs.append([str(installed / "bin" / program), command, *arguments, *extra])
+    out = folder / "outputs.json"
+    done = subprocess.run(
+        [sys.executable, "-c", WALKER, *map(json.dumps, [*programs, str(out)])],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(installed), "JAX_NUM_CPU_DEVICES": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(out.read_text())
 
 
 @pytest.mark.parametrize("page", ["practitioners", "researchers"])

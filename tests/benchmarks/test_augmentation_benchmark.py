@@ -3,10 +3,13 @@
 import dataclasses
 import json
 
+import pytest
+
 from benchmarks.augmentation import CASES, main
 from skdsam_jax.data import DataOptions
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path, capsys):
     file = tmp_path / "result.json"
     assert main(["--batch_size=4", "--repeats=1", f"--json={file}"]) == 0

@@ -32,6 +32,7 @@ def test_their_arithmetic_is_that_of_the_network():
     )
 
 
+@pytest.mark.slow
 def test_the_command_writes_what_it_measured(tmp_path, capsys):
     file = tmp_path / "result.json"
     flags = "--width 4 --batch_size 2 --image_size 8 --repeats 2 --json"

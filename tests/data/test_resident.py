@@ -152,7 +152,11 @@ def test_crops_and_flips_are_independent():
     assert np.all(np.abs(table - 400) < 5 * 19)
 
 
-@everything
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param(o, marks=pytest.mark.slow if o in EVERYTHING[1:3] else ()) for o in EVERYTHING],
+    ids=lambda options: " ".join(options) or "crop and flip",
+)
 def test_one_and_eight_devices_make_the_same_batch(options):
     split = _split()
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -206,6 +210,7 @@ def test_no_implicit_promotion(options):
 
 
 # CutMix draws as Mixup does, whose Beta distribution takes long to compile.
+@pytest.mark.slow
 @pytest.mark.parametrize("options", EVERYTHING[:3], ids=" ".join)
 def test_x64_does_not_change_what_is_drawn(options):
     data, rows = place(_split()), _rows(16)

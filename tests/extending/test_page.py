@@ -48,7 +48,10 @@ def test_the_page_has_these_files_and_commands():
     assert len(COMMANDS) == 5
 
 
-@pytest.mark.parametrize(("workdir", "method"), [("plain", "skdsam"), ("plain_byot", "byot")])
+@pytest.mark.parametrize(
+    ("workdir", "method"),
+    [pytest.param("plain", "skdsam", marks=pytest.mark.slow), ("plain_byot", "byot")],
+)
 def test_a_plain_backbone_of_stock_layers(folder, command_of, workdir, method):
     flags = [*command_of(f"runs/{workdir}"), "--config.model.width=4"]
     trained, summary = _train(flags)
@@ -64,6 +67,7 @@ def test_a_plain_backbone_of_stock_layers(folder, command_of, workdir, method):
     assert np.isfinite(trained.predict(images)).all()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_stopped_drops_out_as_if_it_were_not(folder):
     config = default_config()
     config.update_from_flattened_dict(

@@ -111,6 +111,7 @@ def test_unknown_head():
         ShallowExits(backbone, 5, head="cnn", rngs=nnx.Rngs(0))
 
 
+@pytest.mark.slow
 def test_bfloat16_gradients_reach_every_parameter():
     """In float64 the golden network shows it."""
 

@@ -35,7 +35,13 @@ def test_every_network_has_entries():
     assert {name.split("/")[0] for name in ENTRIES} == set(CHECKS)
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name.endswith("/default") else pytest.mark.slow)
+        for name in ENTRIES
+    ],
+)
 def test_matches_the_golden_network(name):
     entry = ENTRIES[name]
     comparisons = list(CHECKS[name.split("/")[0]](entry))

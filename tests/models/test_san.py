@@ -41,10 +41,7 @@ def tiny(rngs, depths=(1, 1, 1), **options):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name.startswith("san_") else ())
-        for name in ENTRIES
-    ],
+    [pytest.param(name, marks=() if name.endswith("3") else pytest.mark.slow) for name in ENTRIES],
 )
 def test_matches_the_golden_network(name):
     comparisons = check.compare(name, ENTRIES[name])

@@ -89,6 +89,8 @@ def _lines(workdir):
     return [{**line, "images_per_second": None} for line in lines]
 
 
+# The quick run kills one that keeps an average.
+@pytest.mark.slow
 def test_a_run_stopped_and_resumed_ends_with_the_same_average(finished, tmp_path):
     workdir, summary = finished
     assert not _train(tmp_path / "run", stop_after_epochs=1)["finished"]

@@ -123,7 +123,13 @@ def abandoned_reads():
 
 @pytest.mark.usefixtures("abandoned_reads")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        pytest.param(kind, marks=() if kind == "bit flipped" else pytest.mark.slow)
+        for kind in DAMAGE
+    ],
+)
 def test_a_damaged_file_never_changes_what_is_restored(tmp_path, damage, caplog):
     """Each file in turn: either it did not matter, or the checkpoint before is used."""
     intact = tmp_path / "intact"

@@ -66,6 +66,8 @@ def test_one_and_eight_devices_agree_in_float64(experiment, dataset):
     np.testing.assert_allclose(test_of_one["nll"], test_of_eight["nll"], rtol=1e-7)
 
 
+# What sharding breaks shows in float64 too.
+@pytest.mark.slow
 def test_one_and_eight_devices_begin_alike_in_float32(experiment, dataset):
     one, *_ = _train(experiment, dataset, 1, steps=1)
     eight, *_ = _train(experiment, dataset, 8, steps=1)

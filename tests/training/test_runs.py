@@ -112,6 +112,8 @@ def test_a_signal_saves_within_the_epoch_and_the_same_command_goes_on(run, undis
     assert run.metrics == undisturbed.metrics
 
 
+# The quick run looks at what a seed decides: the order, the distortions, the initialisation.
+@pytest.mark.slow
 def test_another_seed_gives_another_run(run, undisturbed):
     run.finish("--config.seed=1")
     assert run.summary["params_digest"] != undisturbed.summary["params_digest"]

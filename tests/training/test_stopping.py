@@ -2,6 +2,8 @@
 
 import logging
 
+import pytest
+
 from skdsam_jax.experiment.config import default_config
 from skdsam_jax.training import InterruptedRunError, Interruption, train
 
@@ -18,13 +20,15 @@ class _AtOnce(Interruption):
 def _config():
     config = default_config()
     config.method.name = "cross_entropy"
-    config.model.name, config.model.width = "wrn16_2", 4
+    config.model.name, config.model.width = "wrn10_1", 4
     config.data.train_examples, config.data.validation_fraction = 32, 0.1
     config.training.batch_size, config.training.epochs = 16, 2
     config.logging.tensorboard = False
     return config
 
 
+# The quick run stops one by a signal.
+@pytest.mark.slow
 def test_a_run_stopped_after_every_step_ends_with_the_same_numbers(tmp_path, capsys, caplog):
     """At the end of an epoch too, whose line must be written before its state is saved."""
     caplog.set_level(logging.ERROR, "skdsam_jax.runtime")

@@ -44,6 +44,8 @@ def flags(photographs):
     )
 
 
+# The quick run kills one on resident data, and looks at a stream's batches from any step.
+@pytest.mark.slow
 def test_a_run_that_was_stopped_equals_one_that_was_not(run, tmp_path, flags):
     undisturbed = Run(tmp_path / "undisturbed")
     undisturbed.finish(*flags, "--config.data.workers=1")

@@ -22,7 +22,7 @@ _given = os.environ.get("XLA_FLAGS", "")
 _flags = [f"{name}={value}" for name, value in _flags.items() if name not in _given]
 os.environ["XLA_FLAGS"] = " ".join([_given, *_flags]).strip()
 
-from skdsam_jax import runtime
+from skdsam_jax import runtime  # noqa: E402
 
 runtime.configure()
 

@@ -7,7 +7,7 @@ import pytest
 from runs import Run, start_two
 
 # The smallest of all, and many steps, each of which is saved; with an average of the weights.
-EPOCHS, STEPS = 8, 32
+EPOCHS, STEPS = 4, 16
 LONGER = (
     "--config.method.name=cross_entropy",
     f"--config.training.epochs={EPOCHS}",

@@ -204,7 +204,6 @@ def test_pictures(evaluated, tmp_path):
     assert len(evaluation_pictures.draw(older, tmp_path)) == 3
 
 
-@pytest.mark.slow
 def test_a_student_needs_no_teacher_any_more(train, plain, tmp_path):
     """Its run's folder is gone, and with it what the method is built from."""
     teacher = shutil.copytree(plain.workdir, tmp_path / "teacher")
@@ -219,6 +218,7 @@ def test_a_student_needs_no_teacher_any_more(train, plain, tmp_path):
     assert found["exits"][0]["accuracy"] == run.summary["test_accuracy"]
 
 
+# Each part of such a network is looked at in `test_parts.py`.
 @pytest.mark.slow
 def test_other_predictions_are_measured(train, tmp_path):
     run = train(tmp_path / "run", "sla_sd", **{"training.epochs": 1})

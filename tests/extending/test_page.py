@@ -67,6 +67,7 @@ def test_a_plain_backbone_of_stock_layers(folder, command_of, workdir, method):
     assert np.isfinite(trained.predict(images)).all()
 
 
+# The quick run resumes one whose backbone is of the library.
 @pytest.mark.slow
 def test_a_run_that_is_stopped_drops_out_as_if_it_were_not(folder):
     config = default_config()

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import numpy as np
 from absl import logging as absl_logging
-from orbax.checkpoint import v1 as ocp
 
 from skdsam_jax.options import ConfigError
 
@@ -71,6 +70,9 @@ def read(
       CheckpointError: its contents do not match their SHA-256. Orbax and its file formats raise
         more than that; see `reason`.
     """
+    # Not before it is needed: a new run takes its first step before Orbax, half a second, is there.
+    from orbax.checkpoint import v1 as ocp
+
     found = ocp.checkpointables_metadata(folder)
     metadata = found.custom_metadata
     if not metadata or not {"format", "digest"} <= set(metadata):

@@ -10,10 +10,9 @@ import operator
 import pathlib
 import shutil
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
-from orbax.checkpoint import v1 as ocp
 
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained.checkpoint_files import (
@@ -27,6 +26,9 @@ from skdsam_jax.trained.checkpoint_files import (
 )
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums
+
+if TYPE_CHECKING:
+    from orbax.checkpoint import v1 as ocp
 
 _log = logging.getLogger(__name__)
 
@@ -56,8 +58,8 @@ class Checkpoints:
         self._directory = directory
         self._keep_latest = keep_latest
         self._keep_best = keep_best
-        self._checkpointer: ocp.training.Checkpointer | None = None
-        self._writing: tuple[int, ocp.AsyncResponse[bool]] | None = None
+        self._checkpointer: "ocp.training.Checkpointer | None" = None
+        self._writing: "tuple[int, ocp.AsyncResponse[bool]] | None" = None
         self._error: str | None = None
 
     def __enter__(self) -> "Checkpoints":
@@ -170,9 +172,12 @@ class Checkpoints:
         for folder in self._directory.glob(f"{step}*"):
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _open(self) -> ocp.training.Checkpointer:
+    def _open(self) -> "ocp.training.Checkpointer":
         """Orbax's own list of steps; it must not see a damaged one, so `restore` comes first."""
         if self._checkpointer is None:
+            # As in `checkpoint_files.read`: the first step does not wait for this import.
+            from orbax.checkpoint import v1 as ocp
+
             policies = ocp.training.preservation_policies
             keep = [policies.LatestN(self._keep_latest)]
             if self._keep_best:

@@ -63,6 +63,7 @@ class Run:
             if trainer.start is not None:
                 self._progress.say(str(trainer.start))
             self._say_that_it_compiles()
+            trainer.compile(min(trainer.steps_per_dispatch, trainer.steps_per_epoch))
             self.state, self._sums = trainer.initial()
         else:
             self.state, self._sums = restored.state, restored.sums

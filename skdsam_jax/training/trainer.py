@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -152,6 +153,18 @@ class Trainer:
         )
         # Every process read them for itself.
         self._start_arrays = (jax.device_put(self.start.arrays, self._replicated),)
+
+    def compile(self, count: int) -> None:
+        """Compiles `initial` and `dispatch` of `count` steps, the one while the other is traced.
+
+        Without this each compiles when it is first called, one after the other.
+        """
+        initial = self._initial.lower(self._seed, self._labels, *self._start_arrays)
+        # Only XLA's part, which lets Python go on: what tracing looks at belongs to its thread.
+        with ThreadPoolExecutor(1) as beside:
+            compiled = beside.submit(initial.compile)
+            self.lower(count).compile()
+            compiled.result()
 
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""

@@ -23,7 +23,7 @@ from benchmarks.measure import find_platform, measure
 from benchmarks.options import make_parser
 
 # How often something is measured, and how it is computed here, do not change what is measured.
-_OTHER_SETTINGS = ("repeats", "steps", "memory_steps", "convolution")
+_OTHER_SETTINGS = ("repeats", "steps", "memory_steps", "convolution", "steps_per_dispatch")
 
 RECORDED = pathlib.Path(__file__).with_name("recorded.json")
 

@@ -55,6 +55,7 @@ def make_experiment(settings: Settings, **options: Any) -> Experiment:
     config.data.crop_padding, config.data.flip = settings.crop_padding, settings.augment
     config.training.batch_size = settings.batch_size
     config.training.compute_dtype = settings.compute_dtype
+    config.training.steps_per_dispatch = settings.steps_per_dispatch
     return from_config_dict(config)
 
 

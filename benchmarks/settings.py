@@ -22,6 +22,8 @@ class Settings:
       image_size: their side in pixels.
       classes: how many there are.
       convolution: how this library computes 3x3 convolutions, `config.model.convolution`.
+      steps_per_dispatch: steps of this library per call of its program; None: its default for the
+        device.
     """
 
     method: str = "skdsam"
@@ -34,6 +36,7 @@ class Settings:
     image_size: int = 32
     classes: int = 100
     convolution: str = "direct"
+    steps_per_dispatch: int | None = None
 
     @property
     def crop_padding(self) -> int:

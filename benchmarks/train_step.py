@@ -69,6 +69,12 @@ def parser() -> argparse.ArgumentParser:
         default=30,
         help="whose peak is shown, at least; by default 30",
     )
+    add(
+        "--agreement",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="first compare loss and gradients with PyTorch's, which is the default",
+    )
     add_json(options)
     return options
 
@@ -104,7 +110,14 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     steps = arguments.steps or (2 if on_cpu else 200)
     others = list(dict.fromkeys(arguments.convolution))[1:]
     return Plan(
-        settings, others, variants, platform, steps, arguments.repeats, arguments.memory_steps
+        settings,
+        others,
+        variants,
+        platform,
+        steps,
+        arguments.repeats,
+        arguments.memory_steps,
+        arguments.agreement,
     )
 
 

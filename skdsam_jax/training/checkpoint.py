@@ -58,8 +58,8 @@ class Checkpoints:
         self._directory = directory
         self._keep_latest = keep_latest
         self._keep_best = keep_best
-        self._checkpointer: "ocp.training.Checkpointer | None" = None
-        self._writing: "tuple[int, ocp.AsyncResponse[bool]] | None" = None
+        self._checkpointer: ocp.training.Checkpointer | None = None
+        self._writing: tuple[int, ocp.AsyncResponse[bool]] | None = None
         self._error: str | None = None
 
     def __enter__(self) -> "Checkpoints":

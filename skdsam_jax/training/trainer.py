@@ -155,16 +155,20 @@ class Trainer:
         self._start_arrays = (jax.device_put(self.start.arrays, self._replicated),)
 
     def compile(self, count: int) -> None:
-        """Compiles `initial` and `dispatch` of `count` steps, the one while the other is traced.
+        """Compiles what comes before the end of the first dispatch, of `count` steps, side by side.
 
-        Without this each compiles when it is first called, one after the other.
+        Without this each program compiles when it is first called, one after the other.
         """
         initial = self._initial.lower(self._seed, self._labels, *self._start_arrays)
-        # Only XLA's part, which lets Python go on: what tracing looks at belongs to its thread.
-        with ThreadPoolExecutor(1) as beside:
-            compiled = beside.submit(initial.compile)
-            self.lower(count).compile()
-            compiled.result()
+        # Threads do XLA's part alone, which lets Python go on. What decides a trace, such as a
+        # context of JAX, belongs to the thread that it was entered in.
+        with ThreadPoolExecutor(2) as threads:
+            compiled = [threads.submit(initial.compile)]
+            compiled.append(threads.submit(self.lower(count).compile))
+            self.empty_sums.lower().compile()
+            self._order.epoch(0)
+            for program in compiled:
+                program.result()
 
     def initial(self) -> tuple[TrainState, EpochSums]:
         """The state before the first step, and empty sums."""

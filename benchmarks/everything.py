@@ -200,6 +200,8 @@ def main(arguments: Sequence[str]) -> int:
     add("--small", action="store_true", help="tiny networks: whether it works, and not how fast")
     add("--only", nargs="+", metavar="PART", help="some of the parts")
     parsed = options.parse_args(arguments)
+    # The parts are sessions of their own, and would go on alone.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     platform = find_platform()
     known = {part.name: part for part in parts(platform)}
     if unknown := set(parsed.only or ()) - set(known):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.interchange.paths import replaced
 from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet
 from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.training import step
 from skdsam_jax.training.averaging import initial_average
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, evaluation_step, train_steps
@@ -113,16 +114,25 @@ class Programs:
     ) -> tuple[TrainState, EpochSums, Sums]:
         """`count` training steps; see `step.train_steps`."""
         return train_steps(
-            state,
-            sums,
-            inputs.order,
-            inputs.frozen,
-            count=count,
-            network=self.network,
-            optimizer=self.optimizer,
-            batch_function=functools.partial(self.batch, inputs.data, inputs.seed),
-            ema_decay=self.experiment.training.ema_decay,
+            state, sums, count=count, advance=lambda state: self.advance(state, inputs)
         )
+
+    @functools.cached_property
+    def advance(self) -> Callable[[TrainState, Inputs], tuple[TrainState, Sums, jax.Array]]:
+        """See `step.advance`; traced once, for the shapes of its sums and within `take_steps`."""
+
+        def advance(state: TrainState, inputs: Inputs) -> tuple[TrainState, Sums, jax.Array]:
+            return step.advance(
+                state,
+                inputs.order,
+                inputs.frozen,
+                network=self.network,
+                optimizer=self.optimizer,
+                batch_function=functools.partial(self.batch, inputs.data, inputs.seed),
+                ema_decay=self.experiment.training.ema_decay,
+            )
+
+        return jax.jit(advance, inline=True)
 
     def evaluate(
         self,

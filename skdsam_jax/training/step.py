@@ -18,6 +18,9 @@ from skdsam_jax.training.state import TrainState
 # Rows [B, V] of examples, the step of the run -> the batch that the method reads.
 BatchFunction = Callable[[jax.Array, jax.Array], Batch]
 
+# The state before a step -> what `advance` returns.
+Advance = Callable[[TrainState], tuple[TrainState, Sums, jax.Array]]
+
 # Folded into the key of a step, it gives that of random layers; the method draws by the key itself.
 _LAYERS = 2**31
 
@@ -40,9 +43,8 @@ class EpochSums:
     skipped_sums: Sums
 
 
-def train_step(
+def advance(
     state: TrainState,
-    sums: EpochSums,
     order: jax.Array,
     frozen: Tree,
     *,
@@ -50,15 +52,14 @@ def train_step(
     optimizer: optax.GradientTransformation,
     batch_function: BatchFunction,
     ema_decay: float = 0.0,
-) -> tuple[TrainState, EpochSums, Sums]:
-    """One step of training.
+) -> tuple[TrainState, Sums, jax.Array]:
+    """One step of training, but for the sums of its epoch.
 
     The step's number decides its epoch and its place in it, and so its batch. At a loss or
     gradient that is not finite everything but the step's number keeps its value.
 
     Args:
       state: the state before the step.
-      sums: of the epoch so far.
       order: int32 [steps per epoch, B, V], what each step of this epoch reads.
       frozen: networks that the method reads and nothing changes.
       network: the method.
@@ -67,7 +68,7 @@ def train_step(
       ema_decay: of the average that the state holds, if it holds one.
 
     Returns:
-      The state and the sums after the step, and the sums of this step alone.
+      The state after the step, the step's sums, and whether it was finite.
     """
     rows = order[state.step % order.shape[0]]
     batch = batch_function(rows, state.step)
@@ -94,17 +95,28 @@ def train_step(
         (state.params, state.model_state, state.opt_state, state.average),
     )
     new_state = TrainState(state.step + 1, params, model_state, opt_state, memory, average)
+    return new_state, step_sums, finite
+
+
+def train_step(
+    state: TrainState, sums: EpochSums, *, advance: Advance
+) -> tuple[TrainState, EpochSums, Sums]:
+    """One step of training.
+
+    Args:
+      state: the state before the step.
+      sums: of the epoch so far.
+      advance: the function of that name, with all but the state.
+
+    Returns:
+      The state and the sums after the step, and the sums of this step alone.
+    """
+    new_state, step_sums, finite = advance(state)
     return new_state, _accumulate(sums, step_sums, finite, state.step), step_sums
 
 
 def train_steps(
-    state: TrainState,
-    sums: EpochSums,
-    order: jax.Array,
-    frozen: Tree,
-    *,
-    count: int,
-    **dependencies: Any,
+    state: TrainState, sums: EpochSums, *, count: int, advance: Advance
 ) -> tuple[TrainState, EpochSums, Sums]:
     """`count` training steps in one call; the last result is the last step's sums.
 
@@ -112,10 +124,10 @@ def train_steps(
     `jax.lax.scan` are 20-100 times slower.
     """
     if count == 1:
-        return train_step(state, sums, order, frozen, **dependencies)
+        return train_step(state, sums, advance=advance)
 
     def body(carry: tuple[TrainState, EpochSums], _: None) -> tuple[Any, Sums]:
-        state, sums, step_sums = train_step(*carry, order, frozen, **dependencies)
+        state, sums, step_sums = train_step(*carry, advance=advance)
         return (state, sums), step_sums
 
     (state, sums), step_sums = jax.lax.scan(body, (state, sums), None, length=count)
@@ -134,19 +146,6 @@ def evaluation_step(
     """The sums of `metrics.exit_sums` over one batch, with running statistics."""
     method = network.merge(params, model_state)
     return exit_sums(method.outputs(images, train=False), labels, mask)
-
-
-def sum_shapes(state: TrainState, batch: Batch, frozen: Tree, *, network: Functional) -> Sums:
-    """Shapes and types of the sums of a step; the arguments may be abstract."""
-
-    def step_sums(state: TrainState, batch: Batch, frozen: Tree) -> Sums:
-        loss, (terms, outputs, _) = _forward(
-            state.params, state.model_state, state.memory, frozen, batch, network
-        )
-        labels = _anchor_labels(batch, outputs)
-        return training_sums(loss, terms, outputs, labels, gradient=state.params)
-
-    return jax.eval_shape(step_sums, state, batch, frozen)
 
 
 def empty_sums(shapes: Sums) -> EpochSums:

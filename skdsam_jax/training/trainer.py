@@ -27,7 +27,7 @@ from skdsam_jax.training.device_memory import check_memory
 from skdsam_jax.training.optimizer import create_optimizer
 from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState
-from skdsam_jax.training.step import EpochSums, empty_sums, sum_shapes
+from skdsam_jax.training.step import EpochSums, empty_sums
 
 # Steps per call of the compiled step where dispatching costs more than a loop on the device.
 _STEPS_PER_DISPATCH = 100
@@ -229,15 +229,13 @@ class Trainer:
 
     @functools.cached_property
     def _sum_shapes(self) -> Sums:
-        """Found by tracing the loss, which takes as long as much of the start of a run."""
+        """Found by tracing the step, which is kept for the program that is compiled."""
         return self._trace_sum_shapes()
 
     def _trace_sum_shapes(self) -> Sums:
         state = self._initial.eval_shape(self._seed, self._labels, *self._start_arrays)
-        rows = jax.ShapeDtypeStruct((self._order.batch_size, self._order.reads.count), jnp.int32)
-        data = self._training.abstract
-        batch = jax.eval_shape(self.programs.batch, data, self._seed, rows, 0)
-        return sum_shapes(state, batch, self._frozen, network=self._network)
+        state = jax.tree.map(self._abstract, state)
+        return self.programs.advance.eval_shape(state, self.abstract_inputs)[1]
 
     def _labels_to_remember(self) -> jax.Array | None:
         """The set's labels where the method makes a memory of them: reading them may take long."""

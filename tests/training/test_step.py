@@ -15,7 +15,7 @@ from skdsam_jax.methods import ExitOutputs
 from skdsam_jax.models.variables import Functional
 from skdsam_jax.training.averaging import initial_average
 from skdsam_jax.training.state import TrainState
-from skdsam_jax.training.step import empty_sums, sum_shapes, train_step, train_steps
+from skdsam_jax.training.step import advance, empty_sums, train_step, train_steps
 
 STEPS_PER_EPOCH, BATCH, PIXELS, CLASSES = 3, 4, 5, 3
 
@@ -79,18 +79,16 @@ def _start(network, **changes):
         average=initial_average(params, model_state),
     )
     batch_function = functools.partial(_make_batch, **changes)
-    batch = jax.eval_shape(_make_batch, _order()[0], 0)
-    sums = empty_sums(sum_shapes(state, batch, FROZEN, network=network))
-    return (
-        state,
-        sums,
-        {
-            "network": network,
-            "optimizer": optimizer,
-            "batch_function": batch_function,
-            "ema_decay": 0.5,
-        },
+    step = functools.partial(
+        advance,
+        order=_order(),
+        frozen=FROZEN,
+        network=network,
+        optimizer=optimizer,
+        batch_function=batch_function,
+        ema_decay=0.5,
     )
+    return state, empty_sums(jax.eval_shape(step, state)[1]), step
 
 
 def _by_hand(kernel, steps):
@@ -117,9 +115,9 @@ def _by_hand(kernel, steps):
 
 
 def test_steps_equal_gradient_descent_by_hand(network):
-    state, sums, dependencies = _start(network)
+    state, sums, advancing = _start(network)
     expected, measured = _by_hand(np.asarray(state.params["kernel"], np.float64), 5)
-    step = jax.jit(functools.partial(train_step, order=_order(), frozen=FROZEN, **dependencies))
+    step = jax.jit(functools.partial(train_step, advance=advancing))
     average, seen = np.asarray(state.params["kernel"], np.float64), 0.0
     for number in range(5):
         state, sums, last = step(state, sums)
@@ -140,20 +138,20 @@ def test_steps_equal_gradient_descent_by_hand(network):
 
 
 def test_many_steps_in_one_call_are_the_same_steps(network):
-    state, sums, dependencies = _start(network)
+    state, sums, advancing = _start(network)
     singly = (state, sums, None)
     for _ in range(5):
-        singly = train_step(*singly[:2], _order(), FROZEN, **dependencies)
-    at_once = train_steps(state, sums, _order(), FROZEN, count=5, **dependencies)
+        singly = train_step(*singly[:2], advance=advancing)
+    at_once = train_steps(state, sums, count=5, advance=advancing)
     for a, b in zip(jax.tree.leaves(singly), jax.tree.leaves(at_once), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
 def test_a_step_that_is_not_finite_changes_nothing_and_is_on_record(network):
-    state, sums, dependencies = _start(network, bad_step=2)
+    state, sums, advancing = _start(network, bad_step=2)
     for _ in range(2):
-        state, sums, _ = train_step(state, sums, _order(), FROZEN, **dependencies)
-    after, sums_after, last = train_step(state, sums, _order(), FROZEN, **dependencies)
+        state, sums, _ = train_step(state, sums, advance=advancing)
+    after, sums_after, last = train_step(state, sums, advance=advancing)
     assert int(after.step) == 3
     for name in ("params", "model_state", "opt_state", "memory", "average"):
         for a, b in zip(
@@ -169,20 +167,21 @@ def test_a_step_that_is_not_finite_changes_nothing_and_is_on_record(network):
     assert np.isnan(sums_after.skipped_sums["loss"])
     assert np.isnan(last["loss"])
 
-    following, sums_following, _ = train_step(after, sums_after, _order(), FROZEN, **dependencies)
+    following, sums_following, _ = train_step(after, sums_after, advance=advancing)
     assert np.isfinite(following.params["kernel"]).all()
     assert int(sums_following.skipped) == 1
     assert sums_following.training["count"] == 3 * BATCH
 
 
 def test_only_the_first_bad_step_is_recorded(network):
-    state, sums, dependencies = _start(network)
-    infinite = dependencies | {
-        "batch_function": lambda *where: _make_batch(*where)._replace(
+    state, sums, advancing = _start(network)
+    infinite = functools.partial(
+        advancing,
+        batch_function=lambda *where: _make_batch(*where)._replace(
             images=jnp.full((BATCH, PIXELS), jnp.inf)
-        )
-    }
-    state, sums, _ = train_step(state, sums, _order(), FROZEN, **dependencies)
+        ),
+    )
+    state, sums, _ = train_step(state, sums, advance=advancing)
     for _ in range(3):
-        state, sums, _ = train_step(state, sums, _order(), FROZEN, **infinite)
+        state, sums, _ = train_step(state, sums, advance=infinite)
     assert (int(sums.skipped), int(sums.first_skipped)) == (3, 1)

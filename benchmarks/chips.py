@@ -34,8 +34,8 @@ class Chip(NamedTuple):
     clock: float
 
 
-# https://docs.cloud.google.com/tpu/docs/v5e and .../v6e. Of the interconnect's bandwidth there, both
-# directions of four links together, a link has an eighth.
+# https://docs.cloud.google.com/tpu/docs/v5e and .../v6e. Of the interconnect's bandwidth there,
+# which is that of four links in both directions, one link in one direction has an eighth.
 CHIPS = {
     "v5e": Chip("v5litepod", 197e12, 819e9, 16e9, link=400e9 / 8, clock=197e12 / (4 * 2 * 128**2)),
     "v6e": Chip("v6e", 918e12, 1638e9, 32e9, link=800e9 / 8, clock=918e12 / (2 * 2 * 256**2)),

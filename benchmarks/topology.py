@@ -7,11 +7,16 @@ What is printed, all of one chip:
 * arithmetic at the chip's peak, memory at its bandwidth and the collectives at its links' speed, in
   milliseconds; the step by these: the slower of the first two, and then the collectives;
 * the step by the cycles that the compiler expects of each operation, without collectives.
+
+`python -m benchmarks.topology FILE ...` prints the rows of results again, a table for all.
 """
 
 import dataclasses
 import importlib.metadata
 import importlib.util
+import json
+import pathlib
+import sys
 from collections import Counter
 from typing import Any
 
@@ -101,3 +106,10 @@ def largest(found: dict[str, Any], count: int) -> str:
 
 def _short(result: str) -> str:
     return result if len(result) < 50 else f"{result[:46]} ..."
+
+
+if __name__ == "__main__":
+    print(HEADER)
+    for file in sys.argv[1:]:
+        for program in json.loads(pathlib.Path(file).read_text())["programs"]:
+            print(line(program), "", file)

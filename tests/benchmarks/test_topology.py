@@ -3,13 +3,17 @@
 import importlib.util
 import json
 
+import jax
 import pytest
 
 from benchmarks import scaling, topology
 from benchmarks.chips import CHIPS, as_topology, predict
 from benchmarks.collectives import Collective
+from benchmarks.jax_training import make_dataset, make_experiment
 from benchmarks.settings import Settings
 from benchmarks.traffic import find_traffic
+from skdsam_jax.training.state import data_mesh
+from skdsam_jax.training.trainer import Trainer
 
 WITHOUT = pytest.mark.skipif(
     importlib.util.find_spec("libtpu") is not None, reason="libtpu is installed"
@@ -119,6 +123,15 @@ def test_a_row_says_what_was_found(capsys):
     assert row[6] == "1.00"
     assert "u8[8,12]  jit(step)/gather" in topology.largest(found, 4)
     assert len(topology.largest(found, 2).splitlines()) == 2
+
+
+def test_the_step_for_other_devices_is_the_one_that_a_trainer_there_compiles():
+    settings = Settings(method="cross_entropy", width=4, batch_size=8, examples=16, image_size=8)
+    experiment, dataset = make_experiment(settings), make_dataset(settings)
+    here, there = data_mesh(jax.devices()[:1]), data_mesh()
+    program = Trainer(experiment, dataset, here).lower_for(there).as_text()
+    assert program == Trainer(experiment, dataset, there).lower().as_text()
+    assert program != Trainer(experiment, dataset, here).lower().as_text()
 
 
 @WITHOUT

@@ -130,8 +130,8 @@ def test_the_step_for_other_devices_is_the_one_that_a_trainer_there_compiles():
     experiment, dataset = make_experiment(settings), make_dataset(settings)
     here, there = data_mesh(jax.devices()[:1]), data_mesh()
     program = Trainer(experiment, dataset, here).lower_for(there).as_text()
+    assert f"num_partitions = {there.size}" in program
     assert program == Trainer(experiment, dataset, there).lower().as_text()
-    assert program != Trainer(experiment, dataset, here).lower().as_text()
 
 
 @WITHOUT

@@ -44,7 +44,7 @@ class Interconnect(NamedTuple):
 
 def find_collectives(text: str) -> list[Collective]:
     """The collectives of a program, in order; `text` is `Compiled.as_text()`."""
-    return [Collective(kind, _size(shapes)) for shapes, kind in _OPERATION.findall(text)]
+    return [Collective(kind, array_bytes(shapes)) for shapes, kind in _OPERATION.findall(text)]
 
 
 def seconds_between(
@@ -63,8 +63,9 @@ def seconds_between(
     return seconds
 
 
-def _size(shapes: str) -> int:
+def array_bytes(types: str) -> int:
+    """Bytes of all arrays that a type of HLO names, without what a device pads them by."""
     return sum(
         _BITS[kind] // 8 * math.prod(int(number) for number in dimensions.split(",") if number)
-        for kind, dimensions in _ARRAY.findall(shapes)
+        for kind, dimensions in _ARRAY.findall(types)
     )

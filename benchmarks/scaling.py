@@ -9,6 +9,9 @@ the assumed speed; c is the time of all collectives one after another, without a
 arithmetic, at the assumed bandwidth and latency, so that a real machine should do better. The
 defaults assume H200s, bfloat16 at a quarter of the 989 TFLOP/s in the data sheet, and, for groups
 larger than 8, one 400 Gbit/s link per device; within 8, NVLink at 450 GB/s in each direction.
+
+With --topology the compiler of real TPUs compiles, which takes some minutes each on a machine that
+has none; see `benchmarks.topology` for what is printed then.
 """
 
 import dataclasses
@@ -17,10 +20,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks import topology
+from benchmarks.chips import CHIPS, Topology, as_topology
 from benchmarks.collectives import Interconnect, find_collectives, seconds_between
 from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.settings import METHODS, Settings
 from benchmarks.worker import Worker
+from skdsam_jax.training.summary import describe_commit
 
 WITHIN_NODE = Interconnect(bandwidth=450e9, latency=10e-6)
 BETWEEN_NODES = Interconnect(bandwidth=50e9, latency=30e-6)
@@ -66,25 +72,15 @@ def study(settings: Settings, devices: int, speed: float) -> dict[str, Any]:
     }
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Compiles, prints and, on request, writes."""
-    options = make_parser("scaling", __doc__)
-    options.add_argument("--method", choices=METHODS, default="skdsam")
-    options.add_argument("--devices", nargs="+", type=int, default=[1, 8, 64])
-    options.add_argument("--width", type=positive, default=64, help="of ResNet-18")
-    options.add_argument("--batch_size", type=positive, default=128, help="of each device")
-    options.add_argument("--speed", type=float, default=SPEED, help="FLOP/s of one device")
-    add_json(options)
-    parsed = options.parse_args(arguments)
-    settings = Settings(method=parsed.method, width=parsed.width, batch_size=parsed.batch_size)
+def study_devices(settings: Settings, counts: Sequence[int], speed: float) -> dict[str, Any]:
+    """Studies and prints the step on so many simulated devices."""
     print(
-        f"{parsed.method}, width {parsed.width}, {parsed.batch_size} images per device\n"
         f"{'devices':>8}{'collectives':>13}{'sent MB':>9}{'state MB':>10}{'working MB':>12}"
         f"{'compute ms':>12}{'network ms':>12}{'efficiency':>12}"
     )
     results = []
-    for devices in parsed.devices:
-        found = study(settings, devices, parsed.speed)
+    for devices in counts:
+        found = study(settings, devices, speed)
         results.append(found)
         print(
             f"{devices:8}{sum(found['collectives'].values()):13}"
@@ -94,18 +90,82 @@ def main(arguments: Sequence[str]) -> int:
             f"{found['efficiency']:12.1%}",
             flush=True,
         )
-    result = {
-        "command": " ".join(["python -m benchmarks.scaling", *arguments]),
-        "settings": dataclasses.asdict(settings),
+    return {
         "assumptions": {
-            "flops_per_second": parsed.speed,
+            "flops_per_second": speed,
             "within_node": WITHIN_NODE._asdict(),
             "between_nodes": BETWEEN_NODES._asdict(),
             "devices_per_node": DEVICES_PER_NODE,
         },
         "programs": results,
     }
-    write_json(parsed.json, result)
+
+
+def study_topologies(
+    settings: Settings, places: Sequence[Topology], steps: int, largest: int
+) -> dict[str, Any]:
+    """Studies and prints the step as it is compiled for TPUs."""
+    versions = topology.versions()
+    print(", ".join(f"{name} {version}" for name, version in versions.items()))
+    print(topology.HEADER, flush=True)
+    results = []
+    for place in places:
+        found = topology.study(settings, place, steps)
+        results.append(found)
+        print(topology.line(found), flush=True)
+    for found in results if largest else []:
+        print(f"\n{found['topology']}: what moves most\n{topology.largest(found, largest)}")
+    return {
+        "assumptions": {place.name: place.describe() for place in places},
+        "steps_per_call": steps,
+        "commit": describe_commit(),
+        "versions": versions,
+        "programs": results,
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Compiles, prints and, on request, writes."""
+    options = make_parser("scaling", __doc__)
+    options.add_argument("--method", choices=METHODS, default="skdsam")
+    options.add_argument("--devices", nargs="+", type=int, default=[1, 8, 64])
+    options.add_argument("--width", type=positive, default=64, help="of ResNet-18")
+    options.add_argument("--batch_size", type=positive, default=128, help="of each device")
+    options.add_argument("--speed", type=float, default=SPEED, help="FLOP/s of one device")
+    options.add_argument(
+        "--topology",
+        nargs="+",
+        type=as_topology,
+        help=f"TPUs to compile for, such as v5e:2x2 or v6e:4x4; kinds: {', '.join(CHIPS)}",
+    )
+    options.add_argument(
+        "--compute_dtype",
+        choices=("float32", "bfloat16"),
+        help="default: bfloat16 for TPUs, otherwise float32",
+    )
+    options.add_argument("--steps", type=positive, default=1, help="per call, for TPUs")
+    options.add_argument("--largest", type=int, default=0, help="list so many operations, for TPUs")
+    add_json(options)
+    parsed = options.parse_args(arguments)
+    if parsed.topology and (problem := topology.missing()):
+        options.error(f"--topology: {problem}")
+    settings = Settings(
+        method=parsed.method,
+        width=parsed.width,
+        batch_size=parsed.batch_size,
+        compute_dtype=parsed.compute_dtype or ("bfloat16" if parsed.topology else "float32"),
+    )
+    print(
+        f"{parsed.method}, width {parsed.width}, {parsed.batch_size} images per device, "
+        f"{settings.compute_dtype}"
+    )
+    if parsed.topology:
+        result = study_topologies(settings, parsed.topology, parsed.steps, parsed.largest)
+    else:
+        result = study_devices(settings, parsed.devices, parsed.speed)
+    command = " ".join(["python -m benchmarks.scaling", *arguments])
+    settings = dataclasses.asdict(settings)
+    write_json(parsed.json, {"command": command, "settings": settings, **result})
     return 0
 
 

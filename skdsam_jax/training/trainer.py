@@ -115,9 +115,7 @@ class Trainer:
         self._labels = self._labels_to_remember()
         jit = functools.partial(jax.jit, out_shardings=self._replicated)
         self._initial = jit(self.programs.initial)
-        self._dispatch = jit(
-            self.programs.take_steps, static_argnames="count", donate_argnums=(0, 1)
-        )
+        self._dispatch = self._steps_on(self._replicated)
         self._evaluate = jit(self.programs.evaluate)
         self._norm = jit(optax.tree.norm)
         self.empty_sums = jit(lambda: empty_sums(self._sum_shapes))
@@ -196,6 +194,32 @@ class Trainer:
     def lower(self, count: int = 1) -> jax.stages.Lowered:
         """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""
         return self._dispatch.lower(*self.abstract, self.abstract_inputs, count=count)
+
+    def lower_for(self, mesh: jax.sharding.Mesh, count: int = 1) -> jax.stages.Lowered:
+        """What `dispatch` would compile on other devices, which need not be there.
+
+        Args:
+          mesh: with an axis "data", over devices such as those of a topology.
+          count: steps per call.
+        """
+        replicated = jax.sharding.NamedSharding(mesh, jax.P())
+        arguments = jax.tree.map(
+            lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=replicated),
+            (*self.abstract, self.abstract_inputs),
+        )
+        state, sums, inputs = arguments
+        by_batch = jax.sharding.NamedSharding(mesh, self._by_batch.spec)
+        inputs = inputs._replace(order=inputs.order.update(sharding=by_batch))
+        return self._steps_on(replicated).lower(state, sums, inputs, count=count)
+
+    def _steps_on(self, replicated: jax.sharding.Sharding) -> jax.stages.Wrapped:
+        """`programs.take_steps`, which uses up the state and the sums."""
+        return jax.jit(
+            self.programs.take_steps,
+            static_argnames="count",
+            donate_argnums=(0, 1),
+            out_shardings=replicated,
+        )
 
     def evaluate(
         self,

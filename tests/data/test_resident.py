@@ -38,7 +38,7 @@ def _batch(data, rows, seed=0, epoch=0, step=0, dtype=jnp.float32, **options):
 
 
 def _look(data, dtype=jnp.float32):
-    return Look(data.images.shape[1:3], **LOOK, num_classes=10, dtype=dtype)
+    return Look(data.images.image_shape[:2], **LOOK, num_classes=10, dtype=dtype)
 
 
 def _rows(count):

@@ -282,6 +282,21 @@ def test_double_is_bilinear_resizing(size):
         np.testing.assert_allclose(actual, expected, atol=1e-12)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_double_on_a_tpu_is_the_same_and_one_convolution_each_way(size, monkeypatch):
+    images, cotangent = random(2, *size, 3), random(2, 2 * size[0], 2 * size[1], 3, seed=1)
+    program = lowered(double, "tpu", jnp.asarray(images, jnp.float32))
+    assert program.count("stablehlo.convolution") == 2
+    assert "stablehlo.convolution" not in lowered(double, "cpu", jnp.asarray(images, jnp.float32))
+    with jax.enable_x64(True):
+        plain = value_and_gradients(double, cotangent, jnp.asarray(images))
+        monkeypatch.setattr(jax.lax, "platform_dependent", lambda *a, tpu, default: tpu(*a))
+        ours = value_and_gradients(lambda x: double(x), cotangent, jnp.asarray(images))
+    for actual, expected in zip(ours, plain, strict=True):
+        assert actual.dtype == np.float64
+        np.testing.assert_allclose(actual, expected, atol=1e-12)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_double_keeps_the_type(dtype):
     images = jnp.asarray(random(2, 4, 4, 3), dtype)

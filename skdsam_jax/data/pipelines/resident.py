@@ -6,6 +6,7 @@ indices are sharded over its "data" axis: each device then makes its own part of
 batch is the same for any number of devices.
 """
 
+import dataclasses
 from typing import NamedTuple
 
 import jax
@@ -18,21 +19,43 @@ from skdsam_jax.data.options import DataOptions
 from skdsam_jax.data.pipelines.keys import Stream, stream_key
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ResidentImages:
+    """Images on the device, each in a row of its own; an index [batch] gives images.
+
+    A TPU keeps the pixels of four axes in an order from which no image can be gathered, so that
+    every call would first copy the whole set.
+
+    Attributes:
+      rows: uint8 [examples, height * width * channels].
+      image_shape: height, width and channels.
+    """
+
+    rows: jax.Array
+    image_shape: tuple[int, int, int] = dataclasses.field(metadata={"static": True})
+
+    def __getitem__(self, indices: jax.Array) -> jax.Array:
+        return self.rows[indices].reshape(-1, *self.image_shape)
+
+
 class Resident(NamedTuple):
     """A split on the device.
 
     Attributes:
-      images: uint8 [examples, height, width, channels].
+      images: uint8 [examples, height, width, channels], or what gives them for an index.
       labels: int32 [examples].
     """
 
-    images: jax.Array
+    images: jax.Array | ResidentImages
     labels: jax.Array
 
 
 def place(split: Split, sharding: jax.sharding.Sharding | None = None) -> Resident:
     """Copies a split to the device, or to all devices of `sharding`."""
-    return Resident(*jax.device_put((split.images, split.labels), sharding))
+    rows = split.images.reshape(len(split), -1)
+    rows, labels = jax.device_put((rows, split.labels), sharding)
+    return Resident(ResidentImages(rows, split.image_shape), labels)
 
 
 def training_batch(

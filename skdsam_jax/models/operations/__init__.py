@@ -1,4 +1,4 @@
-"""Array operations whose usual forms are slow on a CPU, forward or backward.
+"""Array operations whose usual forms are slow on a CPU or a TPU, forward or backward.
 
 What is computed depends on the platform that a program is lowered for, not on the machine that
 traces it: both forms are traced, and lowering keeps one, so that no compiler sees a conditional.

@@ -4,9 +4,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax import lax
 
+from skdsam_jax.models.operations.precision import at_least_float32
 from skdsam_jax.models.operations.shifts import shifted
 
 
@@ -38,7 +40,8 @@ def double(images: jax.Array) -> jax.Array:
         y[2 k] = 3/4 x[k] + 1/4 x[k - 1],   y[2 k + 1] = 3/4 x[k] + 1/4 x[k + 1]
 
     along each axis, the border repeated: what `jax.image.resize(..., "bilinear")` gives, without
-    its two matrix products.
+    its two matrix products. On a TPU it is one convolution, and so is its gradient, in the place
+    of many passes over memory.
 
     Args:
       images: [batch, height, width, features].
@@ -61,6 +64,45 @@ def _window_max_pool(images: jax.Array, *, before: tuple[int, int]) -> jax.Array
 
 @jax.custom_vjp
 def _double(images: jax.Array) -> jax.Array:
+    return lax.platform_dependent(images, tpu=_dilated_double, default=_interleaved_double)
+
+
+def _double_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
+    return (
+        lax.platform_dependent(
+            gradient, tpu=_dilated_backward, default=_interleaved_double_transposed
+        ),
+    )
+
+
+def _dilated_double(images: jax.Array) -> jax.Array:
+    """A convolution with zeros between the pixels; beyond the border, 1/4 of a pixel is missing."""
+    height, width, features = images.shape[1:]
+    precise = at_least_float32(images.dtype)
+    line = jnp.asarray([0.25, 0.75, 0.75, 0.25], images.dtype)
+    kernel = jnp.broadcast_to(jnp.outer(line, line).reshape(4, 4, 1, 1), (4, 4, 1, features))
+    sums = lax.conv_general_dilated(
+        images,
+        kernel,
+        window_strides=(1, 1),
+        padding=((2, 2), (2, 2)),
+        lhs_dilation=(2, 2),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        feature_group_count=features,
+    )
+    rows, columns = (np.ones(2 * size) for size in (height, width))
+    rows[[0, -1]] = columns[[0, -1]] = 4 / 3
+    missing = jnp.asarray(np.outer(rows, columns).reshape(1, 2 * height, 2 * width, 1), precise)
+    return (sums.astype(precise) * missing).astype(images.dtype)
+
+
+def _dilated_backward(gradient: jax.Array) -> jax.Array:
+    batch, height, width, features = gradient.shape
+    images = jax.ShapeDtypeStruct((batch, height // 2, width // 2, features), gradient.dtype)
+    return jax.linear_transpose(_dilated_double, images)(gradient)[0]
+
+
+def _interleaved_double(images: jax.Array) -> jax.Array:
     return _double_axis(_double_axis(images, 1), 2)
 
 
@@ -73,8 +115,8 @@ def _double_axis(images: jax.Array, axis: int) -> jax.Array:
     return pairs.reshape(*images.shape[:axis], 2 * size, *images.shape[axis + 1 :])
 
 
-def _double_backward(_: None, gradient: jax.Array) -> tuple[jax.Array]:
-    return (_double_axis_transposed(_double_axis_transposed(gradient, 1), 2),)
+def _interleaved_double_transposed(gradient: jax.Array) -> jax.Array:
+    return _double_axis_transposed(_double_axis_transposed(gradient, 1), 2)
 
 
 def _double_axis_transposed(gradient: jax.Array, axis: int) -> jax.Array:

@@ -85,7 +85,6 @@ def _middle(values: Sequence[float]) -> float:
 GOALS = (
     Goal("cross-entropy, speed over PyTorch", _TRAINING, _over_pytorch("cross_entropy"), 1.1),
     Goal("SKDSAM, speed over PyTorch", _TRAINING, _over_pytorch("skdsam"), 1.1),
-    Goal("BYOT, speed over PyTorch", _TRAINING, _over_pytorch("byot")),
     Goal(
         "SKDSAM's step over cross-entropy's",
         _TRAINING,

@@ -39,7 +39,7 @@ class Part:
       name: of its file, without the platform.
       arguments: of `python -m`, the module first.
       small: further ones that make it tiny.
-      limit: seconds after which it is ended.
+      limit: seconds after which it is ended, unless it is small.
       instead: further arguments of a second attempt, where the first one failed.
     """
 
@@ -151,9 +151,8 @@ def run_all(
             file = folder / f"{part.name}_{platform}.json"
             log = folder / f"{part.name}.log"
             # A result holds its command, which must name no folder of this machine.
-            outcome = _run(
-                [*flags, f"--json={os.path.relpath(file, ROOT)}"], min(part.limit, left), log
-            )
+            limit = left if small else min(part.limit, left)
+            outcome = _run([*flags, f"--json={os.path.relpath(file, ROOT)}"], limit, log)
             outcomes[part.name] = {"outcome": outcome, "seconds": time.monotonic() - began}
             say(f"{part.name}: {outcome}, {outcomes[part.name]['seconds']:.0f} s")
             if outcome == "measured":

@@ -308,9 +308,15 @@ sys.exit(75)
     ("send", "number", "devices"),
     [
         pytest.param(os.kill, signal.SIGTERM, (), id="SIGTERM"),
-        pytest.param(os.kill, signal.SIGINT, (), id="SIGINT"),
+        pytest.param(os.kill, signal.SIGINT, (), id="SIGINT", marks=pytest.mark.slow),
         pytest.param(os.killpg, signal.SIGINT, (), id="Ctrl-C"),
-        pytest.param(os.kill, signal.SIGTERM, ("--devices=0,1",), id="two devices"),
+        pytest.param(
+            os.kill,
+            signal.SIGTERM,
+            ("--devices=0,1",),
+            id="two devices",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_stopping_waits_until_the_runs_have_saved(tmp_path, send, number, devices):

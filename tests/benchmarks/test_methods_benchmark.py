@@ -37,6 +37,7 @@ def _row(page, name):
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
+@pytest.mark.slow
 def test_the_page_is_what_code_and_measurements_say():
     assert methods_doc.rewrite(PAGE, methods_doc.load_measured()) == PAGE
 

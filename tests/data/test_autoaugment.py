@@ -131,6 +131,7 @@ def _outcomes(image):
     return outcomes
 
 
+@pytest.mark.slow
 def test_every_outcome_is_as_likely_as_the_policy_says(key):
     """Chi-square over all images that a single one may become."""
     batch, image = 2000, _images(8)[1, ::2, ::2]

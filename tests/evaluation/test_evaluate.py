@@ -36,6 +36,7 @@ def test_accuracies_are_those_of_the_run(byot, evaluated):
     assert evaluated["params_digest"] == summary["params_digest"]
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_is_evaluated_in_it(plain, tmp_path):
     assert evaluate.main([str(plain.workdir), "--out", str(tmp_path), *QUICK]) == 0
     found = json.loads((tmp_path / "evaluation.json").read_text())
@@ -108,6 +109,7 @@ def test_validation_is_a_split_too(byot, tmp_path, capsys):
     assert "ensemble" in out
 
 
+@pytest.mark.slow
 def test_a_folder_is_another_set(byot, pictures, test_split, tmp_path):
     arguments = ["--folder", str(pictures), "--out", str(tmp_path), *QUICK]
     assert evaluate.main([str(byot.workdir), *arguments]) == 0
@@ -139,6 +141,7 @@ def test_the_worst_mistakes_are_those_of_the_deepest_exit(byot, test_split, eval
             np.testing.assert_array_equal(picture, test_split.images[mistake["index"]])
 
 
+@pytest.mark.slow
 def test_a_set_by_name(byot, evaluated, tmp_path):
     arguments = ["--data", "digits", "--out", str(tmp_path), *QUICK]
     assert evaluate.main([str(byot.workdir), *arguments]) == 0
@@ -204,6 +207,7 @@ def test_pictures(evaluated, tmp_path):
     assert len(evaluation_pictures.draw(older, tmp_path)) == 3
 
 
+@pytest.mark.slow
 def test_a_student_needs_no_teacher_any_more(train, plain, tmp_path):
     """Its run's folder is gone, and with it what the method is built from."""
     teacher = shutil.copytree(plain.workdir, tmp_path / "teacher")

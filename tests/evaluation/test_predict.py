@@ -103,6 +103,7 @@ def test_early_exits_say_which_answered(byot, files, capsys):
     assert len({line["exit"] for line in early}) > 1
 
 
+@pytest.mark.slow
 def test_calibrated_probabilities(byot, files, expected, tmp_path, capsys):
     workdir = shutil.copytree(byot.workdir, tmp_path / "run")
     arguments = [str(workdir), *files, "--format", "jsonl", "--calibrated", *BATCH]

@@ -102,6 +102,7 @@ def test_a_method_with_an_option(folder, command_of):
     assert line["train"]["loss"] == pytest.approx(cross_entropy - 0.2 * entropy, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_a_data_set_of_arrays(folder, command_of):
     trained, summary = _train([*command_of("runs/stripes"), *TINY])
     assert summary["dataset"] == "stripes"
@@ -113,7 +114,8 @@ def test_a_data_set_of_arrays(folder, command_of):
     np.testing.assert_array_equal(prepared, picture)
 
 
-@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [0, 1])
 def test_a_data_set_that_is_streamed(folder, command_of, workers):
     flags = [*command_of("runs/drawn"), *TINY, f"--config.data.workers={workers}"]
     trained, summary = _train(flags)

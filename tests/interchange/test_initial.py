@@ -53,6 +53,7 @@ def test_a_network_starts_where_a_run_stopped(run):
     assert int(state.step) == 0
 
 
+@pytest.mark.slow
 def test_exits_start_as_they_always_do(run):
     """Whatever else starts: the stem has another shape here."""
     fields = {"method.name": "skdsam", "model.stem": "small"}
@@ -103,6 +104,7 @@ def test_what_was_exported_is_read_back(backbone, tmp_path):
     assert len(source.arrays) == len(jax.tree.leaves((trained.params, trained.model_state)))
 
 
+@pytest.mark.slow
 def test_a_run_says_records_and_keeps_to_what_it_started_from(file, tmp_path, capsys):
     workdir = tmp_path / "run"
     fields = {

@@ -152,7 +152,7 @@ def test_byot_and_pd_byot(exits, decays, labels):
     )
 
 
-@pytest.mark.parametrize("exits", [2, 3, 5])
+@pytest.mark.parametrize("exits", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 5))])
 @pytest.mark.parametrize("energy", ["softmax_dot", "dot", "scaled_dot", "uniform"])
 @pytest.mark.parametrize(
     ("reduction", "labels"),

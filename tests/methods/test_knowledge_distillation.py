@@ -37,6 +37,7 @@ def _options(workdir=None, **changes):
     return KnowledgeDistillation.Options(teacher=workdir or teacher(), **changes)
 
 
+@pytest.mark.slow
 def test_the_teacher_sees_the_same_pixels_under_its_own_look():
     options = _options(weight=2.0, temperature=3.0)
     rngs = nnx.Rngs(0)

@@ -66,7 +66,7 @@ def test_transition_averages_in_float32():
     assert float(actual[0, 0, 0, 0]) == float(jnp.bfloat16((1 + 3 / 512) / 4)) != 0.25
 
 
-@pytest.mark.parametrize("stem", ["small", "imagenet"])
+@pytest.mark.parametrize("stem", ["small", pytest.param("imagenet", marks=pytest.mark.slow)])
 def test_network(stem):
     """Tapped before each transition; only the imagenet stem is normalised."""
     images = np.random.default_rng(0).normal(size=(2, 8, 7, 3))

@@ -131,7 +131,7 @@ def test_latest_falls_back_with_one_warning(workdir, caplog):
 
 
 @_damaging
-@pytest.mark.parametrize("which", ["latest", "best", 6])
+@pytest.mark.parametrize("which", [pytest.param("latest", marks=pytest.mark.slow), "best", 6])
 def test_damage_that_nothing_can_stand_in_for(workdir, which):
     _set_accuracies(workdir, {4: 0.1, 6: 0.2})
     for step in (1, 2, 3, 4, 5, 6):

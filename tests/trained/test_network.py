@@ -37,6 +37,7 @@ def test_digits_are_classified_as_in_the_run(digits, trained, test_split):
     assert nll == pytest.approx(digits.summary["test"]["nll"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_photographs_are_prepared_and_classified_as_in_the_run(photographs):
     """Trained on two devices, loaded on one, and its folder of pictures is not there any more."""
     trained = skdsam_jax.load(photographs.workdir)

@@ -38,6 +38,7 @@ def test_photographs_are_recorded(photographs):
     assert record["preparation"] == {"side": 16, "share": 0.875, "reduced": True}
 
 
+@pytest.mark.slow
 def test_a_run_of_an_older_version_is_recorded_when_it_goes_on(old_workdir):
     assert read_record(old_workdir) is None
     config = json.loads((old_workdir / "config.json").read_text())

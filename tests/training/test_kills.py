@@ -103,6 +103,7 @@ def test_numbers_that_stop_being_finite_stop_the_run(run):
     assert not (run.workdir / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_steps_that_are_not_finite_can_be_skipped(run):
     output, _ = run.finish(*DIVERGING, "--config.training.on_nonfinite=skip")
     assert "steps skipped" in output

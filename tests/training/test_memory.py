@@ -26,10 +26,8 @@ def test_these_are_all_that_remember():
     assert remembering == set(REMEMBERING)
 
 
-@pytest.mark.parametrize(
-    "method",
-    ["ps_kd", *(pytest.param(name, marks=pytest.mark.slow) for name in ("dlb", "lightskd"))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["ps_kd", "dlb", "lightskd"])
 def test_a_run_stopped_in_an_epoch_ends_with_the_same_memory(tmp_path, method):
     """The digest covers the memory; the checkpoint is written after every step."""
     flags = (

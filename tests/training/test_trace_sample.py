@@ -6,6 +6,7 @@ from tracing import PHOTOGRAPHS, VARIANTS, check, sampled_cells, untabled_cell
 from skdsam_jax.options import ConfigError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cell", sampled_cells(), ids=lambda cell: cell.name)
 def test_step(cell):
     check(cell)

@@ -6,6 +6,7 @@ written anew from `results/benchmarks`; everything else stays as it is. A test c
 with what this command would write.
 """
 
+import functools
 import json
 import pathlib
 import re
@@ -82,6 +83,23 @@ def _middle(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
+def _of_start(name: str, file: str, *, cold: float, warm: float) -> tuple[Goal, Goal]:
+    """A run's first step, in seconds: without any cache, and as it is from then on."""
+    goal = functools.partial(Goal, file=file, form="{:.1f} s")
+    return (
+        goal(
+            f"{name}, command to first step, no caches",
+            read=lambda result: result["cold_seconds"],
+            at_most=cold,
+        ),
+        goal(
+            f"{name}, the second time",
+            read=lambda result: _middle(result["warm_seconds"]),
+            at_most=warm,
+        ),
+    )
+
+
 GOALS = (
     Goal("cross-entropy, speed over PyTorch", _TRAINING, _over_pytorch("cross_entropy"), 1.1),
     Goal("SKDSAM, speed over PyTorch", _TRAINING, _over_pytorch("skdsam"), 1.1),
@@ -113,34 +131,8 @@ GOALS = (
         "train_step_convolution_cpu.json",
         _ratio("cross_entropy: skdsam_jax over skdsam_jax_direct"),
     ),
-    Goal(
-        "digits, command to first step, no caches",
-        _DIGITS,
-        lambda result: result["cold_seconds"],
-        at_most=15,
-        form="{:.1f} s",
-    ),
-    Goal(
-        "digits, the second time",
-        _DIGITS,
-        lambda result: _middle(result["warm_seconds"]),
-        at_most=5,
-        form="{:.1f} s",
-    ),
-    Goal(
-        "CIFAR-100, command to first step, no caches",
-        _CIFAR100,
-        lambda result: result["cold_seconds"],
-        at_most=30,
-        form="{:.1f} s",
-    ),
-    Goal(
-        "CIFAR-100, the second time",
-        _CIFAR100,
-        lambda result: _middle(result["warm_seconds"]),
-        at_most=15,
-        form="{:.1f} s",
-    ),
+    *_of_start("digits", _DIGITS, cold=15, warm=5),
+    *_of_start("CIFAR-100", _CIFAR100, cold=30, warm=15),
     Goal(
         "`import skdsam_jax.losses`, beyond `import jax`",
         _DIGITS,

@@ -1,7 +1,8 @@
 """How long a user waits: `python -m benchmarks.startup`.
 
 Starts `train.py` on a terminal of its own and stops it when the first step is shown: with empty
-caches, then with those that this left. Also measures how much `import skdsam_jax.losses` adds to
+caches, then with those that this left, and with these and other numbers in the config, as the next
+cell of a sweep has them. Also measures how much `import skdsam_jax.losses` adds to
 `import jax`. "Empty" are the caches below XDG_CACHE_HOME, of compilations and of decoded images;
 the operating system's own caches of files are as they are.
 """
@@ -28,6 +29,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 # tqdm's "| done/all" behind the bar; 0 steps are done when it appears.
 _FIRST_STEP = re.compile(r"\| [1-9]\d*/\d+")
+
+# A cell that differs from the one before it in numbers alone.
+_OTHER_NUMBERS = (
+    "--config.training.learning_rate=0.0123",
+    "--config.training.weight_decay=0.00123",
+)
 
 _IMPORTS = """
 import time
@@ -108,16 +115,22 @@ def main(arguments: Sequence[str]) -> int:
     flags = [f"--config={parsed.config}", *rest]
     with tempfile.TemporaryDirectory() as cache:
         cold = seconds_to_first_step(flags, cache, parsed.limit)
+        # Before these have filled what the caches still lack.
+        other = seconds_to_first_step([*flags, *_OTHER_NUMBERS], cache, parsed.limit)
         warm = [seconds_to_first_step(flags, cache, parsed.limit) for _ in range(parsed.repeats)]
     result: dict[str, Any] = {
         "command": " ".join(["python -m benchmarks.startup", *arguments]),
         "cold_seconds": cold,
         "warm_seconds": warm,
+        "other_numbers_seconds": other,
         "import_seconds": import_seconds(parsed.repeats),
         "hardware": describe_hardware(data_mesh()),
         "versions": describe_versions(),
     }
-    print(f"{parsed.config}: first step {cold:.1f} s cold, {statistics.median(warm):.1f} s warm")
+    print(
+        f"{parsed.config}: first step {cold:.1f} s cold, {statistics.median(warm):.1f} s warm, "
+        f"{other:.1f} s with other numbers"
+    )
     for name, seconds in result["import_seconds"].items():
         print(f"import {name}: {seconds:.2f} s")
     write_json(parsed.json, result)

@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# Of a field's metadata what is no limit of its values.
+_HELP, _TRACED = "help", "traced"
+
 
 class ConfigError(ValueError):
     """A setting that cannot work; the message is one line that names the field."""
@@ -47,7 +50,31 @@ def option(
     limits = {
         "minimum": minimum, "maximum": maximum, "above": above, "below": below, "choices": choices,
     }  # fmt: skip
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+    return dataclasses.field(default=default, metadata={_HELP: help, **limits})
+
+
+def number(default: float | None, help: str, **limits: Any) -> Any:
+    """Declares a field with a float that the compiled training step takes as an argument.
+
+    Another value then needs no compilation, so that experiments that differ in nothing else share
+    one program. While a step is traced the field holds a traced scalar: code may compute with it,
+    and must not decide anything by it. What decides, such as a weight whose 0 leaves a layer out,
+    is an `option`.
+
+    Args:
+      default: the value when none is given; None, where the field takes it, is no number.
+      help: what the field means, with its unit.
+      **limits: as `option` takes them.
+    """
+    field = option(default, help, **limits)
+    return dataclasses.field(default=default, metadata={**field.metadata, _TRACED: True})
+
+
+def numbers_of(options: Any) -> dict[str, float]:
+    """The values of those fields of an options dataclass that `number` declared, by name."""
+    names = [field.name for field in dataclasses.fields(options) if field.metadata.get(_TRACED)]
+    values = {name: getattr(options, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def build(cls: type[T], values: Mapping[str, Any], path: str) -> T:
@@ -140,7 +167,7 @@ def check_value(value: Any, hint: Any, where: str, **limits: Any) -> Any:
 
 def _limits(field: dataclasses.Field) -> dict[str, Any]:
     """The limits an `option` was declared with."""
-    return {name: limit for name, limit in field.metadata.items() if name != "help"}
+    return {name: limit for name, limit in field.metadata.items() if name not in (_HELP, _TRACED)}
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from skdsam_jax.options import ConfigError, build, find, option
+from skdsam_jax.options import ConfigError, build, find, number, numbers_of, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +60,19 @@ def test_refusals_are_one_line_that_names_the_field(values, message):
         build(Sample, values, "config.x")
     assert str(error.value).startswith(message)
     assert "\n" not in str(error.value)
+
+
+def test_numbers_are_the_fields_declared_as_such_that_have_a_value():
+    @dataclasses.dataclass(frozen=True)
+    class Weighted(Sample):
+        weight: float = number(1.0, "a weight", minimum=0)
+        other: float | None = number(None, "another")
+
+    assert numbers_of(Sample()) == {}
+    assert numbers_of(Weighted(weight=2.0)) == {"weight": 2.0}
+    assert numbers_of(build(Weighted, {"other": 3}, "config")) == {"weight": 1.0, "other": 3.0}
+    with pytest.raises(ConfigError, match=r"config\.weight: takes at least 0, not -1"):
+        build(Weighted, {"weight": -1}, "config")
 
 
 def test_find_returns_what_stands_under_a_name():

@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from skdsam_jax.options import ConfigError, option
+from skdsam_jax.options import ConfigError, number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TrainingOptions:
         "what turns gradients into steps; adamw wants its own learning_rate, about 0.001",
         choices=("sgd", "adamw"),
     )
-    learning_rate: float = option(0.1, "step size before it first decays", above=0)
+    learning_rate: float = number(0.1, "step size before it first decays", above=0)
     schedule: str = option(
         "steps",
         "how the step size decays: at `decay_at`, or as half a cosine",
@@ -34,11 +34,11 @@ class TrainingOptions:
     decay_factor: float = option(
         0.1, "what each decay multiplies the step size by; of schedule steps", above=0
     )
-    final_learning_rate: float = option(0.0, "step size at the end; of schedule cosine", minimum=0)
+    final_learning_rate: float = number(0.0, "step size at the end; of schedule cosine", minimum=0)
     warmup_epochs: float = option(
         0.0, "epochs, of all, over which the step size first rises in a line", minimum=0
     )
-    momentum: float = option(0.9, "of sgd", minimum=0, below=1)
+    momentum: float = number(0.9, "of sgd", minimum=0, below=1)
     nesterov: bool = option(False, "use Nesterov's momentum; of sgd")
     betas: tuple[float, float] = option(
         (0.9, 0.999),
@@ -47,7 +47,7 @@ class TrainingOptions:
         below=1,
     )
     epsilon: float = option(1e-8, "added to the root of the square's mean; of adamw", above=0)
-    weight_decay: float = option(
+    weight_decay: float = number(
         5e-4,
         "share of the parameters added to the gradient by sgd, to the step by adamw",
         minimum=0,

@@ -16,7 +16,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 from skdsam_jax.reads import Reads, with_companions
 
 
@@ -25,9 +25,9 @@ class BakeOptions(MethodOptions):
     """Settings of `losses.bake_loss`, and how many companions an anchor has."""
 
     name: str = named("bake")
-    weight: float = option(1.0, "of the ensembled prediction", minimum=0)
-    temperature: float = option(4.0, "softens the distilled distributions", above=0)
-    omega: float = option(0.5, "share of the other images in a target", minimum=0, below=1)
+    weight: float = number(1.0, "of the ensembled prediction", minimum=0)
+    temperature: float = number(4.0, "softens the distilled distributions", above=0)
+    omega: float = number(0.5, "share of the other images in a target", minimum=0, below=1)
     companions: int = option(3, "M, images of its class beside each anchor", minimum=1)
 
 

@@ -9,7 +9,7 @@ import jax
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,9 +17,9 @@ class ByotOptions(MethodOptions):
     """Settings of `losses.byot_loss`, and the kind of head."""
 
     name: str = named("byot")
-    alpha: float = option(0.3, "weight of distillation against the labels", minimum=0, maximum=1)
-    feature_weight: float = option(1e-4, "weight of the squared feature distance", minimum=0)
-    temperature: float = option(3.0, "softens the distilled distributions", above=0)
+    alpha: float = number(0.3, "weight of distillation against the labels", minimum=0, maximum=1)
+    feature_weight: float = number(1e-4, "weight of the squared feature distance", minimum=0)
+    temperature: float = number(3.0, "softens the distilled distributions", above=0)
     head: str = option("bottleneck", "kind of shallow head", choices=("bottleneck", "sepconv"))
 
 

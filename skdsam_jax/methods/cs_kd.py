@@ -16,7 +16,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 from skdsam_jax.reads import Reads, with_companions
 
 
@@ -25,8 +25,8 @@ class CsKdOptions(MethodOptions):
     """Settings of `losses.cs_kd_loss`."""
 
     name: str = named("cs_kd")
-    weight: float = option(1.0, "lambda, of the partner's prediction; 3 for photographs", minimum=0)
-    temperature: float = option(4.0, "softens both predictions", above=0)
+    weight: float = number(1.0, "lambda, of the partner's prediction; 3 for photographs", minimum=0)
+    temperature: float = number(4.0, "softens both predictions", above=0)
 
 
 class CsKd(Method):

@@ -16,7 +16,7 @@ from skdsam_jax.methods.base import (
     Terms,
     named,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 from skdsam_jax.reads import Reads, twice
 
 
@@ -25,10 +25,10 @@ class DdgsdOptions(MethodOptions):
     """Settings of `losses.ddgsd_loss`."""
 
     name: str = named("ddgsd")
-    cross_entropy_weight: float = option(1.0, "of the mean over both distortions", minimum=0)
-    distillation_weight: float = option(1.0, "lambda, of the two divergences", minimum=0)
-    feature_weight: float = option(5e-4, "mu, of the distance of the mean features", minimum=0)
-    temperature: float = option(3.0, "softens the distilled distributions", above=0)
+    cross_entropy_weight: float = number(1.0, "of the mean over both distortions", minimum=0)
+    distillation_weight: float = number(1.0, "lambda, of the two divergences", minimum=0)
+    feature_weight: float = number(5e-4, "mu, of the distance of the mean features", minimum=0)
+    temperature: float = number(3.0, "softens the distilled distributions", above=0)
     feature_statistic: str = option(
         "mean_vector",
         "what is compared of the features: their mean over the batch, or one grand mean",

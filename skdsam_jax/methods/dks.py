@@ -10,7 +10,7 @@ from skdsam_jax import losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
 from skdsam_jax.models import last_stage_whole
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,8 @@ class DksOptions(MethodOptions):
     """Settings of `losses.dks_loss`."""
 
     name: str = named("dks")
-    weight: float = option(1.0, "of every ordered pair of exits", minimum=0)
-    temperature: float = option(
+    weight: float = number(1.0, "of every ordered pair of exits", minimum=0)
+    temperature: float = number(
         1.0, "softens the distilled distributions; its square multiplies them", above=0
     )
 

@@ -18,7 +18,7 @@ from skdsam_jax.methods.base import (
     TrainingSet,
     named,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 from skdsam_jax.reads import Reads, with_previous
 
 
@@ -27,8 +27,8 @@ class DlbOptions(MethodOptions):
     """Settings of `losses.dlb_loss`."""
 
     name: str = named("dlb")
-    weight: float = option(0.5, "of the last batch's predictions", minimum=0)
-    temperature: float = option(3.0, "softens the distilled distributions", above=0)
+    weight: float = number(0.5, "of the last batch's predictions", minimum=0)
+    temperature: float = number(3.0, "softens the distilled distributions", above=0)
 
 
 class Dlb(Method):

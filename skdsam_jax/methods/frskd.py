@@ -17,7 +17,7 @@ from skdsam_jax.methods.base import (
     named,
 )
 from skdsam_jax.models import Backbone, SelfTeacher, Settings, rectified
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,11 +25,11 @@ class FrskdOptions(MethodOptions):
     """Settings of `losses.frskd_loss`, and the size of the self-teacher."""
 
     name: str = named("frskd")
-    distillation_weight: float = option(
+    distillation_weight: float = number(
         2.0, "alpha, of the self-teacher's prediction; 3 for Tiny ImageNet", minimum=0
     )
-    feature_weight: float = option(100.0, "beta, of the refined features", minimum=0)
-    temperature: float = option(4.0, "softens the distilled distributions", above=0)
+    feature_weight: float = number(100.0, "beta, of the refined features", minimum=0)
+    temperature: float = number(4.0, "softens the distilled distributions", above=0)
     teacher_width: int = option(
         2, "features of the self-teacher at a stage, per feature of the stage", minimum=1
     )

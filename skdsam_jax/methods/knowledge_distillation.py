@@ -20,7 +20,7 @@ from skdsam_jax.methods.base import (
     named,
 )
 from skdsam_jax.models import Backbone, Settings
-from skdsam_jax.options import ConfigError, option
+from skdsam_jax.options import ConfigError, number, option
 
 if TYPE_CHECKING:
     from skdsam_jax.trained import Trained
@@ -31,8 +31,8 @@ class KnowledgeDistillationOptions(MethodOptions):
     """Settings of `losses.knowledge_distillation_loss`, and who teaches."""
 
     name: str = named("knowledge_distillation")
-    weight: float = option(1.0, "lambda, of the teacher's prediction", minimum=0)
-    temperature: float = option(4.0, "softens the distilled distributions", above=0)
+    weight: float = number(1.0, "lambda, of the teacher's prediction", minimum=0)
+    temperature: float = number(4.0, "softens the distilled distributions", above=0)
     teacher: str | None = option(None, "workdir of a finished run on the same classes")
     teacher_sha256: str | None = option(
         None, "of the teacher's variables; filled in when a run begins, which then keeps to it"

@@ -25,13 +25,13 @@ from skdsam_jax.methods.cross_entropy import CrossEntropy, CrossEntropyOptions
 from skdsam_jax.methods.skdsam import Skdsam, SkdsamOptions
 from skdsam_jax.models import Backbone, Settings
 from skdsam_jax.models.layers import Dense, global_average_pool
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 _TURNS = 4
 
 
 def _aggregation_temperature() -> Any:
-    return option(1.0, "T_a, softens the aggregated and the single prediction", above=0)
+    return number(1.0, "T_a, softens the aggregated and the single prediction", above=0)
 
 
 class LabelAugmentation(Method):

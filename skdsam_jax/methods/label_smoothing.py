@@ -8,7 +8,7 @@ import jax
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,7 +16,7 @@ class LabelSmoothingOptions(MethodOptions):
     """Settings of `losses.label_smoothing_loss`."""
 
     name: str = named("label_smoothing")
-    smoothing: float = option(0.1, "probability taken from the label", minimum=0, below=1)
+    smoothing: float = number(0.1, "probability taken from the label", minimum=0, below=1)
     spread: str = option(
         "others", "over which classes: the others, or all of them", choices=("others", "all")
     )

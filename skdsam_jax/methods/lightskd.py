@@ -19,7 +19,7 @@ from skdsam_jax.methods.base import (
     TrainingSet,
     named,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +33,7 @@ class LightSkdOptions(MethodOptions):
     shape_weight: float = option(
         1.0, "beta, of the last batch's sorted predictions (DSR); 0: no memory", minimum=0
     )
-    temperature: float = option(4.0, "softens the distilled distributions", above=0)
+    temperature: float = number(4.0, "softens the distilled distributions", above=0)
 
 
 class LightSkd(Method):

@@ -27,7 +27,7 @@ from skdsam_jax.models import (
     global_average_pool,
     whole_stages,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,12 +35,12 @@ class MixSkdOptions(MethodOptions):
     """Settings of `losses.mixskd_loss`, and how images are mixed."""
 
     name: str = named("mixskd")
-    mixed_cross_entropy_weight: float = option(1.0, "of the labels of mixed images", minimum=0)
-    distillation_weight: float = option(1.0, "of the divergences", minimum=0)
-    feature_weight: float = option(1.0, "of the distance of the feature maps", minimum=0)
-    discriminator_weight: float = option(1.0, "of the discriminators' own loss", minimum=0)
-    temperature: float = option(3.0, "softens the distilled distributions", above=0)
-    mixing_alpha: float = option(
+    mixed_cross_entropy_weight: float = number(1.0, "of the labels of mixed images", minimum=0)
+    distillation_weight: float = number(1.0, "of the divergences", minimum=0)
+    feature_weight: float = number(1.0, "of the distance of the feature maps", minimum=0)
+    discriminator_weight: float = number(1.0, "of the discriminators' own loss", minimum=0)
+    temperature: float = number(3.0, "softens the distilled distributions", above=0)
+    mixing_alpha: float = number(
         0.4, "images are mixed in the ratio Beta(alpha, alpha); 0.2 for ImageNet", above=0
     )
 

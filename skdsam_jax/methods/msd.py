@@ -10,7 +10,7 @@ from skdsam_jax import losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
 from skdsam_jax.models import one_block_each
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,11 +18,11 @@ class MsdOptions(MethodOptions):
     """Settings of `losses.msd_loss`."""
 
     name: str = named("msd")
-    alpha: float = option(0.1, "weight of the other exits against the labels", minimum=0, maximum=1)
-    feature_weight: float = option(
+    alpha: float = number(0.1, "weight of the other exits against the labels", minimum=0, maximum=1)
+    feature_weight: float = number(
         1e-4, "beta, of the squared feature distance in the first step; falls to 0", minimum=0
     )
-    temperature: float = option(3.0, "softens the distilled distributions", above=0)
+    temperature: float = number(3.0, "softens the distilled distributions", above=0)
 
 
 class Msd(Method):

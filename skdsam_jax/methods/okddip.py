@@ -18,7 +18,7 @@ from skdsam_jax.methods.base import (
     named,
 )
 from skdsam_jax.models import Backbone, PeerOutputs, Peers, Settings, global_average_pool
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +26,8 @@ class OkddipOptions(MethodOptions):
     """Settings of `losses.okddip_loss`, how many peers there are and how long they warm up."""
 
     name: str = named("okddip")
-    weight: float = option(1.0, "of both divergences, once it is ramped up", minimum=0)
-    temperature: float = option(3.0, "softens the distilled distributions", above=0)
+    weight: float = number(1.0, "of both divergences, once it is ramped up", minimum=0)
+    temperature: float = number(3.0, "softens the distilled distributions", above=0)
     stop_gradient: bool = option(False, "keep gradients from those who teach")
     peers: int = option(3, "copies of the deepest stage beside the leader's", minimum=2)
     ramp_up_epochs: int = option(

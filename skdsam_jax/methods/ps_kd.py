@@ -18,7 +18,7 @@ from skdsam_jax.methods.base import (
     TrainingSet,
     named,
 )
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class PsKdOptions(MethodOptions):
     """The setting of `losses.ps_kd_alpha`."""
 
     name: str = named("ps_kd")
-    final_alpha: float = option(
+    final_alpha: float = number(
         0.8, "weight of the past prediction in the last epoch", minimum=0, maximum=1
     )
 

@@ -17,7 +17,7 @@ from skdsam_jax.methods.base import (
     named,
 )
 from skdsam_jax.models import rectified
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class SadOptions(MethodOptions):
     """Settings of `losses.sad_loss`."""
 
     name: str = named("sad")
-    weight: float = option(1000.0, "of the distance of the attention maps", minimum=0)
+    weight: float = number(1000.0, "of the distance of the attention maps", minimum=0)
     channel_reduction: str = option(
         "mean", "of the squared features to one map", choices=("mean", "sum")
     )

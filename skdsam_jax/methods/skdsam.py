@@ -12,7 +12,7 @@ from skdsam_jax import attention, losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
 from skdsam_jax.models import Backbone, Projection, Settings
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,10 +20,10 @@ class SkdsamOptions(MethodOptions):
     """Settings of `losses.skdsam_loss`, of the attention and of the heads."""
 
     name: str = named("skdsam")
-    distillation_weight: float = option(1.5, "lambda, weight of the distillation", minimum=0)
-    feature_weight: float = option(100.0, "beta, weight of the feature term", minimum=0)
-    temperature: float = option(4.0, "T, softens the distilled distributions", above=0)
-    attention_temperature: float = option(4.0, "T', softens queries and keys", above=0)
+    distillation_weight: float = number(1.5, "lambda, weight of the distillation", minimum=0)
+    feature_weight: float = number(100.0, "beta, weight of the feature term", minimum=0)
+    temperature: float = number(4.0, "T, softens the distilled distributions", above=0)
+    attention_temperature: float = number(4.0, "T', softens queries and keys", above=0)
     energy: str = option(
         "softmax_dot", "how a query meets a key; uniform: no attention", choices=attention.ENERGIES
     )
@@ -38,12 +38,12 @@ class SkdsamOptions(MethodOptions):
         choices=("mean", "sum"),
     )
     attention_links: bool = option(True, "multiply a stage by its attention mask before its head")
-    label_weight: float | None = option(
+    label_weight: float | None = number(
         None,
         "mu, weight of the labels in every shallow exit; None: only the deepest learns from them",
         above=0,
     )
-    warm_up: float | None = option(
+    warm_up: float | None = number(
         None,
         "share of the run over which lambda grows from 0 to its value; None: it is there at once",
         above=0,

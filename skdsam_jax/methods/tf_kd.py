@@ -8,7 +8,7 @@ import jax
 from skdsam_jax import losses
 from skdsam_jax.batch import Batch
 from skdsam_jax.methods.base import ExitOutputs, Method, MethodOptions, Terms, named
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,12 +16,12 @@ class TfKdOptions(MethodOptions):
     """Settings of `losses.tf_kd_reg_loss`."""
 
     name: str = named("tf_kd")
-    weight: float = option(0.1, "share of the teacher against the labels", minimum=0, maximum=1)
-    temperature: float = option(20.0, "softens the teacher alone", above=0)
-    correct_probability: float = option(
+    weight: float = number(0.1, "share of the teacher against the labels", minimum=0, maximum=1)
+    temperature: float = number(20.0, "softens the teacher alone", above=0)
+    correct_probability: float = number(
         0.99, "what the teacher gives to the label before it is softened", above=0, below=1
     )
-    scale: float = option(1.0, "multiplies the teacher's term", minimum=0)
+    scale: float = number(1.0, "multiplies the teacher's term", minimum=0)
 
 
 class TfKd(Method):

@@ -18,7 +18,7 @@ from skdsam_jax.methods.base import (
 )
 from skdsam_jax.models import Backbone, Settings, global_average_pool, rectified
 from skdsam_jax.models.layers import Dense
-from skdsam_jax.options import option
+from skdsam_jax.options import number, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,9 +26,9 @@ class UskdOptions(MethodOptions):
     """Settings of `losses.uskd_loss`."""
 
     name: str = named("uskd")
-    target_weight: float = option(0.1, "alpha, of the label's class", minimum=0)
-    non_target_weight: float = option(0.1, "beta, of the other classes", minimum=0)
-    weak_weight: float = option(0.1, "mu, of the weak classifier's own loss", minimum=0)
+    target_weight: float = number(0.1, "alpha, of the label's class", minimum=0)
+    non_target_weight: float = number(0.1, "beta, of the other classes", minimum=0)
+    weak_weight: float = number(0.1, "mu, of the weak classifier's own loss", minimum=0)
     rank: str = option(
         "log_probability",
         "what ranks the other classes: as the published code does, or as the paper says",

@@ -17,7 +17,7 @@ from skdsam_jax.methods.base import (
     named,
 )
 from skdsam_jax.models.operations import double
-from skdsam_jax.options import option
+from skdsam_jax.options import number
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +25,8 @@ class ZipfOptions(MethodOptions):
     """Settings of `losses.zipf_loss`."""
 
     name: str = named("zipf")
-    weight: float = option(0.1, "of the ranked targets; 1 for Tiny ImageNet", minimum=0)
-    power: float = option(1.0, "how fast a target falls with its rank", minimum=0)
+    weight: float = number(0.1, "of the ranked targets; 1 for Tiny ImageNet", minimum=0)
+    power: float = number(1.0, "how fast a target falls with its rank", minimum=0)
 
 
 class Zipf(Method):

@@ -19,10 +19,24 @@ from skdsam_jax.experiment.config import Experiment
 from skdsam_jax.interchange.paths import replaced
 from skdsam_jax.methods import Frozen, Memory, Method, TrainingSet
 from skdsam_jax.models.variables import Functional, Tree
+from skdsam_jax.options import numbers_of
 from skdsam_jax.training import step
 from skdsam_jax.training.averaging import initial_average
+from skdsam_jax.training.optimizer import create_optimizer
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, evaluation_step, train_steps
+
+
+class Numbers(NamedTuple):
+    """Numbers of a config that the step takes as arguments, by name: see `options.number`.
+
+    Attributes:
+      training: of `config.training`.
+      method: of `config.method`.
+    """
+
+    training: Mapping[str, jax.typing.ArrayLike]
+    method: Mapping[str, jax.typing.ArrayLike]
 
 
 class Inputs(NamedTuple):
@@ -33,12 +47,14 @@ class Inputs(NamedTuple):
       data: the images; streamed ones are those of one step.
       seed: uint32, of the run. An argument of the step, so that another needs no compilation.
       frozen: networks that the method reads.
+      numbers: scalars, weakly typed, so that they promote as the numbers themselves would.
     """
 
     order: jax.Array
     data: Resident
     seed: jax.Array
     frozen: Frozen
+    numbers: Numbers
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,16 +64,26 @@ class Programs:
     Attributes:
       experiment: what is trained.
       network: the method.
-      optimizer: what turns the gradient into updates.
       look: what the network is given.
       steps_per_epoch: of the run.
     """
 
     experiment: Experiment
     network: Functional[Method]
-    optimizer: optax.GradientTransformation
     look: Look
     steps_per_epoch: int
+
+    @property
+    def numbers(self) -> Numbers:
+        """Those of the experiment."""
+        return Numbers(numbers_of(self.experiment.training), numbers_of(self.experiment.method))
+
+    def optimizer(
+        self, numbers: Mapping[str, jax.typing.ArrayLike]
+    ) -> optax.GradientTransformation:
+        """What turns the gradient into updates, with these numbers of `config.training`."""
+        options = dataclasses.replace(self.experiment.training, **numbers)
+        return create_optimizer(options, self.steps_per_epoch)
 
     def initial(
         self,
@@ -77,7 +103,7 @@ class Programs:
             trees = (tree | {"classifier": replaced(tree["classifier"], start)} for tree in trees)
         params, model_state = trees
         memory = {} if labels is None else self.memory(params, model_state, labels)
-        opt_state = self.optimizer.init(params)
+        opt_state = self.optimizer({}).init(params)
         averages = self.experiment.training.ema_decay > 0
         average = initial_average(params, model_state) if averages else {}
         return TrainState(jnp.zeros((), jnp.int32), params, model_state, opt_state, memory, average)
@@ -126,8 +152,9 @@ class Programs:
                 state,
                 inputs.order,
                 inputs.frozen,
+                inputs.numbers.method,
                 network=self.network,
-                optimizer=self.optimizer,
+                optimizer=self.optimizer(inputs.numbers.training),
                 batch_function=functools.partial(self.batch, inputs.data, inputs.seed),
                 ema_decay=self.experiment.training.ema_decay,
             )

@@ -1,7 +1,8 @@
 """The training step and the evaluation step: pure functions of plain pytrees."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import optax
 
 from skdsam_jax.batch import Batch, split_reads
 from skdsam_jax.evaluation.metrics import Sums, exit_sums, training_sums
-from skdsam_jax.methods import ExitOutputs, Terms
+from skdsam_jax.methods import ExitOutputs, Method, Terms
 from skdsam_jax.models.variables import Functional, Tree
 from skdsam_jax.training.averaging import update_average
 from skdsam_jax.training.state import TrainState
@@ -47,6 +48,7 @@ def advance(
     state: TrainState,
     order: jax.Array,
     frozen: Tree,
+    numbers: Mapping[str, jax.typing.ArrayLike],
     *,
     network: Functional,
     optimizer: optax.GradientTransformation,
@@ -62,6 +64,7 @@ def advance(
       state: the state before the step.
       order: int32 [steps per epoch, B, V], what each step of this epoch reads.
       frozen: networks that the method reads and nothing changes.
+      numbers: what fields of the method's options hold in this step, by name.
       network: the method.
       optimizer: what turns the gradient into updates.
       batch_function: makes the batch of some examples.
@@ -74,7 +77,7 @@ def advance(
     batch = batch_function(rows, state.step)
     gradient_function = jax.value_and_grad(_forward, has_aux=True)
     (loss, (terms, outputs, model_state)), gradient = gradient_function(
-        state.params, state.model_state, state.memory, frozen, batch, network
+        state.params, state.model_state, state.memory, frozen, numbers, batch, network
     )
     updates, opt_state = optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -163,6 +166,7 @@ def _forward(
     model_state: Tree,
     memory: Tree,
     frozen: Tree,
+    numbers: Mapping[str, jax.typing.ArrayLike],
     batch: Batch,
     network: Functional,
 ) -> tuple[jax.Array, tuple[Terms, ExitOutputs, Tree]]:
@@ -170,8 +174,18 @@ def _forward(
     # Random layers draw the same numbers in a step, however the run came to it.
     key = None if batch.moment is None else jax.random.fold_in(batch.moment.key, _LAYERS)
     method = network.merge(params, model_state, key)
-    loss, (terms, outputs) = method.loss(batch, memory, frozen)
+    with _holding(numbers, method):
+        loss, (terms, outputs) = method.loss(batch, memory, frozen)
     return loss, (terms, outputs, network.split(method)[1])
+
+
+@contextlib.contextmanager
+def _holding(numbers: Mapping[str, jax.typing.ArrayLike], method: Method) -> Iterator[None]:
+    """Puts traced numbers into the method's options; they must not outlive the trace."""
+    static = method.options
+    method.options = dataclasses.replace(static, **numbers)
+    yield
+    method.options = static
 
 
 def _anchor_labels(batch: Batch, outputs: ExitOutputs) -> jax.Array:

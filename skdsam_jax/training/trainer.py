@@ -24,7 +24,6 @@ from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.building import build_method, compute_types
 from skdsam_jax.training.device_memory import check_memory
-from skdsam_jax.training.optimizer import create_optimizer
 from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, empty_sums
@@ -108,10 +107,8 @@ class Trainer:
         )
 
         # 3. The functions; each compiles when it is first called.
-        optimizer = create_optimizer(options, self.steps_per_epoch)
-        self.programs = Programs(
-            experiment, self._network, optimizer, self.look, self.steps_per_epoch
-        )
+        self.programs = Programs(experiment, self._network, self.look, self.steps_per_epoch)
+        self._numbers = jax.device_put(self.programs.numbers, self._replicated)
         self._labels = self._labels_to_remember()
         jit = functools.partial(jax.jit, out_shardings=self._replicated)
         self._initial = jit(self.programs.initial)
@@ -133,7 +130,7 @@ class Trainer:
         shape = (self.steps_per_epoch, self._order.batch_size, self._order.reads.count)
         order = jax.ShapeDtypeStruct(shape, jnp.int32, sharding=self._by_batch)
         data = self._training.abstract
-        return Inputs(order, data, self._seed, self._frozen)
+        return Inputs(order, data, self._seed, self._frozen, self._numbers)
 
     def start_from(self, source: Source) -> None:
         """Lets `initial` begin with the arrays of a source, where the classifier has them.
@@ -183,7 +180,7 @@ class Trainer:
         """What `dispatch` reads for the steps of an epoch, from `first_step` on."""
         order = jax.device_put(self._order.epoch(epoch), self._by_batch)
         for data in self._training.batches(epoch, first_step):
-            yield Inputs(order, data, self._seed, self._frozen)
+            yield Inputs(order, data, self._seed, self._frozen, self._numbers)
 
     def dispatch(
         self, state: TrainState, sums: EpochSums, inputs: Inputs, count: int
@@ -204,7 +201,9 @@ class Trainer:
         """
         replicated = jax.sharding.NamedSharding(mesh, jax.P())
         arguments = jax.tree.map(
-            lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=replicated),
+            lambda array: jax.ShapeDtypeStruct(
+                array.shape, array.dtype, sharding=replicated, weak_type=array.weak_type
+            ),
             (*self.abstract, self.abstract_inputs),
         )
         state, sums, inputs = arguments

@@ -6,6 +6,7 @@ x64 on a backbone of three stages of one block; everything else is asked of what
 
 import dataclasses
 import functools
+import math
 import re
 from typing import Any
 
@@ -77,6 +78,46 @@ def _train(variant: str, devices: int = 1) -> Trained:
             trained.states.append(jax.device_get(state))
             trained.measured.append(jax.device_get(last))
     return trained
+
+
+@dataclasses.dataclass
+class Traced:
+    """A variant whose numbers are no numbers, traced: how many images it reads, and its step."""
+
+    trainer: Trainer
+    images: int
+    program: str
+
+
+@functools.lru_cache(maxsize=2)
+def _trace_with_other_numbers(variant: str) -> Traced:
+    trainer = _trainer(variant, 1)
+    experiment = trainer.experiment
+    options = {
+        part: dataclasses.replace(getattr(experiment, part), **dict.fromkeys(numbers, math.nan))
+        for part, numbers in trainer.programs.numbers._asdict().items()
+    }
+    read = []
+    backbone = type(create_backbone(TINY, width=4, rngs=nnx.Rngs(0)))
+    call = backbone.__call__
+
+    def count(self, images, *, train):
+        if train:  # A teacher that is not trained reads for itself.
+            read.append(len(images))
+        return call(self, images, train=train)
+
+    with jax.enable_x64(True), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backbone, "__call__", count)
+        changed = Trainer(dataclasses.replace(experiment, **options), trainer.dataset, trainer.mesh)
+        program = str(_step_of(changed))
+    return Traced(trainer, sum(read), program)
+
+
+def _step_of(trainer: Trainer) -> Any:
+    """The jaxpr of one step."""
+    inputs = trainer.abstract_inputs
+    state, _ = trainer.abstract
+    return trainer.programs.advance.trace(state, inputs).jaxpr
 
 
 def _slow_beyond_methods():
@@ -227,26 +268,37 @@ def test_inference_is_the_deepest_exit_and_holds_no_head(variant):
         np.testing.assert_allclose(jax.jit(lambda: alone(images))(), inference, rtol=1e-12)
 
 
-def test_the_backbone_reads_as_many_images_as_a_method_says(variant, monkeypatch):
+def test_the_backbone_reads_as_many_images_as_a_method_says(variant):
     """Counted where the images enter, in a trace."""
-    # Its own: a trainer traces its step once.
-    trainer = _trainer.__wrapped__(variant, 1)
+    traced = _trace_with_other_numbers(variant)
     name, changes = VARIANTS[variant]
     options = METHODS[name].Options(**changes)
-    read = []
-    backbone = type(create_backbone(TINY, width=4, rngs=nnx.Rngs(0)))
-    call = backbone.__call__
+    assert traced.images == traced.trainer.images_per_step
+    assert traced.images == BATCH * METHODS[name].images_per_anchor(options)
 
-    def count(self, images, *, train):
-        if train:  # A teacher that is not trained reads for itself.
-            read.append(len(images))
-        return call(self, images, train=train)
 
-    monkeypatch.setattr(backbone, "__call__", count)
+def test_numbers_of_the_config_are_no_part_of_the_program(variant):
+    """Experiments that differ in them alone share what is compiled."""
+    trainer = _trainer(variant, 1)
+    assert trainer.programs.numbers.training
     with jax.enable_x64(True):
-        trainer._trace_sum_shapes()
-    assert sum(read) == trainer.images_per_step
-    assert trainer.images_per_step == BATCH * METHODS[name].images_per_anchor(options)
+        program = str(_step_of(trainer))
+    assert _trace_with_other_numbers(variant).program == program
+
+
+@pytest.mark.slow
+def test_numbers_as_arguments_do_what_the_options_say(method):
+    trained = _train(method)
+    network, inputs, start = trained.trainer._network, trained.inputs[0], trained.start
+    with jax.enable_x64(True):
+        batch = trained.trainer.programs.batch(inputs.data, inputs.seed, inputs.order[0], 0)
+
+        @jax.jit
+        def loss(batch, memory, frozen):
+            return network.merge(start.params, start.model_state).loss(batch, memory, frozen)[0]
+
+        expected = BATCH * loss(batch, start.memory, inputs.frozen)
+        np.testing.assert_allclose(trained.measured[0]["loss"], expected, rtol=1e-12)
 
 
 def test_soft_labels_are_taken_or_refused(method):

@@ -1,5 +1,6 @@
 """The step on a network small enough to compute by hand, and with numbers that go wrong."""
 
+import dataclasses
 import functools
 
 import jax
@@ -22,17 +23,27 @@ STEPS_PER_EPOCH, BATCH, PIXELS, CLASSES = 3, 4, 5, 3
 # How much of the memory counts.
 FROZEN = {"share": jnp.float32(0.01)}
 
+# What the step is told of the options, which themselves hold another value.
+SCALE = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    scale: float = 1.0
+
 
 class Linear(nnx.Module):
     """Logits linear in the pixels; counts the batches it saw, and sums the logits it gave."""
 
     def __init__(self, rngs):
+        self.options = Options()
         self.kernel = nnx.Param(jnp.zeros((PIXELS, CLASSES)))
         self.seen = nnx.BatchStat(jnp.zeros(()))
 
     def loss(self, batch, memory, frozen):
         self.seen[...] += 1
         logits = batch.images @ self.kernel[...] + memory["total"] * frozen["share"]
+        logits *= self.options.scale
         terms = {"cross_entropy": losses.cross_entropy(logits, batch.labels)}
         return jnp.mean(terms["cross_entropy"]), (terms, ExitOutputs((logits,), (batch.images,)))
 
@@ -83,6 +94,7 @@ def _start(network, **changes):
         advance,
         order=_order(),
         frozen=FROZEN,
+        numbers={"scale": jnp.float32(SCALE)},
         network=network,
         optimizer=optimizer,
         batch_function=batch_function,
@@ -102,12 +114,12 @@ def _by_hand(kernel, steps):
         epoch, position = divmod(step, STEPS_PER_EPOCH)
         rows = order[position, :, 0]
         x, y = images[rows] * (1 + epoch), labels[rows]
-        logits = x @ kernel + 0.01 * total
+        logits = SCALE * (x @ kernel + 0.01 * total)
         total += logits.sum()
         q = np.exp(logits - logits.max(-1, keepdims=True))
         q /= q.sum(-1, keepdims=True)
         loss = -np.log(q[np.arange(BATCH), y]).mean()
-        gradient = x.T @ (q - np.eye(CLASSES)[y]) / BATCH
+        gradient = SCALE * x.T @ (q - np.eye(CLASSES)[y]) / BATCH
         velocity = 0.9 * velocity + gradient
         kernel = kernel - 0.1 * velocity
         measured.append((loss, np.linalg.norm(gradient), (logits.argmax(-1) == y).sum()))

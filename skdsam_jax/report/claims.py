@@ -144,15 +144,8 @@ _MEASURES = {
 """Of a run's summary, each a share of the whole test set."""
 
 
-def find_answers(
-    experiments: Sequence[Experiment], claims: Sequence[Claim] = CLAIMS
-) -> list[Answer]:
-    """What the experiments say of each claim, in the order of the claims.
-
-    Args:
-      experiments: on whatever hardware, whose runs count together.
-      claims: what is asked.
-    """
+def find_answers(experiments: Sequence[Experiment]) -> list[Answer]:
+    """What the experiments, on whatever hardware, say of each of `CLAIMS`, in their order."""
     settings = [settings_of(experiment.runs[0].summary) for experiment in experiments]
     known = list(zip(experiments, settings, strict=True))
     return [answer for claim in CLAIMS for answer in _answers(claim, known)]

@@ -1,9 +1,11 @@
 """Claims of the thesis: which runs answer them, and when an answer is yes or no."""
 
 import pytest
+from config_files import experiment_of
 
 from skdsam_jax.commands import report
 from skdsam_jax.experiment.config import from_config_dict, to_dict
+from skdsam_jax.experiment.small_study import SMALL_TABLES
 from skdsam_jax.report.claims import CLAIMS, TITLE, claims_table, find_answers
 from skdsam_jax.report.measures import interval
 from skdsam_jax.report.runs import find_runs, group
@@ -135,3 +137,21 @@ def test_a_page_has_the_claims_only_where_one_is_answered(runs, capsys):
     output = capsys.readouterr().out
     assert f"## {TITLE}\n" in output
     assert "undecided otherwise" in output
+
+
+def test_the_small_study_has_rows_for_every_claim(write):
+    """Run with two seeds, its tables would answer them all."""
+    cells = {cell.name: cell for table in SMALL_TABLES.values() for cell in table.cells}
+    for name, cell in cells.items():
+        if cell.teacher:
+            continue
+        config = to_dict(experiment_of(cell))
+        for seed in (0, 1):
+            folder = write(
+                f"{name}-{seed}",
+                seed,
+                method=config["method"]["name"],
+                config=config | {"seed": seed},
+            )
+    answered = {answer.claim.words for answer in find_answers(group(find_runs(folder)))}
+    assert answered == {claim.words for claim in CLAIMS}

@@ -162,7 +162,7 @@ def test_the_study_differs_in_method_network_and_what_is_claimed_to_add():
     ]
     assert len(set(plain)) == 1
     assert {
-        dataclasses.replace(experiment.data, cutout_size=None, mixup_alpha=0.0)
+        dataclasses.replace(experiment.data, cutout="none", mixup_alpha=0.0)
         for experiment in experiments
     } == set(plain)
     batches = {e.method.name: e.training.batch_size for e in experiments}

@@ -1,9 +1,10 @@
 """Fills in what was measured in docs/performance.md: `python -m benchmarks.performance_doc`.
 
-Between `<!-- goals -->` and `<!-- end -->` stands a table of `GOALS`, and between
-`<!-- printed FILE -->` and `<!-- end -->` what `benchmarks.report` prints of that file. Both are
-written anew from `results/benchmarks`; everything else stays as it is. A test compares the page
-with what this command would write.
+Between `<!-- goals -->` and `<!-- end -->` stands a table of `GOALS`, and between `<!-- printed
+FILE -->` and `<!-- end -->` what the command that wrote that file prints of it; a pattern such as
+`scaling_tpu_*.json` stands for the rows of several. Both are written anew from
+`results/benchmarks`; everything else stays as it is. A test compares the page with what this
+command would write.
 """
 
 import functools
@@ -14,8 +15,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from benchmarks import convolutions, report, scaling, topology
 from benchmarks.options import make_parser
-from benchmarks.report import describe
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
@@ -25,6 +26,8 @@ _BLOCK = re.compile(r"(<!-- (goals|printed \S+) -->\n).*?(<!-- end -->\n)", re.D
 
 _TRAINING = "train_step_cpu.json"
 _WIDE = "train_step_wrn16_2_cpu.json"
+_WINOGRAD = "train_step_convolution_cpu.json"
+_WINOGRAD_AGAIN = "train_step_convolution_again_cpu.json"
 _DIGITS = "startup_digits_cpu.json"
 _CIFAR100 = "startup_cifar100_cpu.json"
 
@@ -79,6 +82,14 @@ def _implementation(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return result["methods"]["cross_entropy"]["implementations"][name]
 
 
+def _over_direct(number: str) -> Callable[[Mapping[str, Any]], float]:
+    """A number of Winograd's convolutions over that of direct ones."""
+    return lambda result: (
+        _implementation(result, "skdsam_jax")[number]
+        / _implementation(result, "skdsam_jax_direct")[number]
+    )
+
+
 def _middle(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
@@ -126,10 +137,18 @@ GOALS = (
     ),
     Goal("WRN-16-2, cross-entropy, over PyTorch", _WIDE, _over_pytorch("cross_entropy"), 1.0),
     Goal("WRN-16-2, SKDSAM, over PyTorch", _WIDE, _over_pytorch("skdsam"), 1.0),
-    Goal(
-        "cross-entropy with Winograd's convolutions, over direct ones",
-        "train_step_convolution_cpu.json",
-        _ratio("cross_entropy: skdsam_jax over skdsam_jax_direct"),
+    *(
+        Goal(f"{words}, over direct ones{again}", file, read, at_most=aim)
+        for file, again in ((_WINOGRAD, ""), (_WINOGRAD_AGAIN, ", again"))
+        for words, read, aim in (
+            (
+                "cross-entropy with Winograd's convolutions",
+                _ratio("cross_entropy: skdsam_jax over skdsam_jax_direct"),
+                None,
+            ),
+            ("their compilation", _over_direct("compile_seconds"), 1.5),
+            ("their memory", _over_direct("peak_memory_bytes"), None),
+        )
     ),
     *_of_start("digits", _DIGITS, cold=15, warm=5),
     *_of_start("CIFAR-100", _CIFAR100, cold=30, warm=15),
@@ -174,11 +193,45 @@ def _table(results: pathlib.Path) -> str:
     return f"| | aimed at | measured | file |\n|---|---|---|---|\n{rows}\n"
 
 
-def _printed(results: pathlib.Path, name: str) -> str:
-    file = results / name
-    if not file.is_file():
-        raise ValueError(f"the page prints {name}, which is not in {results}")
-    return f"```\n{describe(json.loads(file.read_text()))}\n```\n"
+def _printed(results: pathlib.Path, pattern: str) -> str:
+    files = sorted(results.glob(pattern))
+    if not files:
+        raise ValueError(f"the page prints {pattern}, which is not in {results}")
+    contents = {file.name: json.loads(file.read_text()) for file in files}
+    describe = next(write for start, write in _PRINTERS.items() if pattern.startswith(start))
+    return f"```\n{describe(contents)}\n```\n"
+
+
+def _only(describe: Callable[[Any], str]) -> Callable[[Mapping[str, Any]], str]:
+    """`describe` of the one file there is."""
+
+    def describe_file(files: Mapping[str, Any]) -> str:
+        (content,) = files.values()
+        return describe(content)
+
+    return describe_file
+
+
+def _devices(result: Mapping[str, Any]) -> str:
+    return "\n".join([scaling.HEADER, *map(scaling.line, result["programs"])])
+
+
+def _topologies(files: Mapping[str, Any]) -> str:
+    rows = [
+        f"{topology.line(program)}  {name}"
+        for name, content in files.items()
+        for program in content["programs"]
+    ]
+    return "\n".join([topology.HEADER, *rows])
+
+
+_PRINTERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "train_step": _only(report.describe),
+    "convolutions": _only(convolutions.describe),
+    "scaling_tpu": _topologies,
+    "scaling": _only(_devices),
+}
+"""What shows files whose name begins so, given by name; the first that fits."""
 
 
 if __name__ == "__main__":

@@ -72,24 +72,31 @@ def study(settings: Settings, devices: int, speed: float) -> dict[str, Any]:
     }
 
 
+HEADER = (
+    f"{'devices':>8}{'collectives':>13}{'sent MB':>9}{'state MB':>10}{'working MB':>12}"
+    f"{'compute ms':>12}{'network ms':>12}{'efficiency':>12}"
+)
+
+
+def line(found: dict[str, Any]) -> str:
+    """A row of the table for a result of `study`."""
+    return (
+        f"{found['devices']:8}{sum(found['collectives'].values()):13}"
+        f"{sum(found['collective_bytes'].values()) / 1e6:9.1f}"
+        f"{found['state_bytes'] / 1e6:10.1f}{found['temporary_bytes'] / 1e6:12.1f}"
+        f"{1e3 * found['compute_seconds']:12.2f}{1e3 * found['communication_seconds']:12.2f}"
+        f"{found['efficiency']:12.1%}"
+    )
+
+
 def study_devices(settings: Settings, counts: Sequence[int], speed: float) -> dict[str, Any]:
     """Studies and prints the step on so many simulated devices."""
-    print(
-        f"{'devices':>8}{'collectives':>13}{'sent MB':>9}{'state MB':>10}{'working MB':>12}"
-        f"{'compute ms':>12}{'network ms':>12}{'efficiency':>12}"
-    )
+    print(HEADER)
     results = []
     for devices in counts:
         found = study(settings, devices, speed)
         results.append(found)
-        print(
-            f"{devices:8}{sum(found['collectives'].values()):13}"
-            f"{sum(found['collective_bytes'].values()) / 1e6:9.1f}"
-            f"{found['state_bytes'] / 1e6:10.1f}{found['temporary_bytes'] / 1e6:12.1f}"
-            f"{1e3 * found['compute_seconds']:12.2f}{1e3 * found['communication_seconds']:12.2f}"
-            f"{found['efficiency']:12.1%}",
-            flush=True,
-        )
+        print(line(found), flush=True)
     return {
         "assumptions": {
             "flops_per_second": speed,

@@ -59,4 +59,12 @@ def test_the_page_is_up_to_date():
     page = performance_doc.PAGE.read_text()
     assert page.count("<!-- goals -->") == 1
     assert "<!-- printed train_step_cpu.json -->" in page
+    for name in ("convolutions_cpu.json", "scaling_skdsam.json", "scaling_tpu_*.json"):
+        assert f"<!-- printed {name} -->" in page
     assert rewrite(page) == page
+
+
+def test_a_pattern_prints_the_rows_of_all_its_files():
+    files = sorted(performance_doc.RESULTS.glob("scaling_tpu_*.json"))
+    page = rewrite("<!-- printed scaling_tpu_*.json -->\n<!-- end -->\n")
+    assert [row.split()[-1] for row in page.splitlines()[3:-2]] == [file.name for file in files]

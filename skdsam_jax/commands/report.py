@@ -4,9 +4,9 @@ docs/report.md says what they show.
 """
 
 import argparse
+import os
 import pathlib
 import shlex
-import textwrap
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from skdsam_jax.installation import install_command
 from skdsam_jax.options import ConfigError
 from skdsam_jax.report import csv_files, drawing, tables
 from skdsam_jax.report.claims import claims_table, explain_claims, find_answers
+from skdsam_jax.report.markdown_page import make_markdown
 from skdsam_jax.report.page import Section, make_page
 from skdsam_jax.report.runs import (
     Evaluation,
@@ -46,6 +47,12 @@ def main(arguments: Sequence[str]) -> int:
         "--out", type=pathlib.Path, help="the Markdown page; printed if neither it nor --html is"
     )
     parser.add_argument(
+        "--pictures",
+        type=pathlib.Path,
+        metavar="DIR",
+        help="where the pictures that the Markdown page shows are written, as PNG",
+    )
+    parser.add_argument(
         "--html",
         type=pathlib.Path,
         metavar="DIR",
@@ -58,6 +65,8 @@ def main(arguments: Sequence[str]) -> int:
         help="what others are compared with, seed by seed; default cross_entropy",
     )
     options = parser.parse_args(arguments)
+    if options.pictures and not options.out:
+        parser.error("--pictures: needs --out, the page that shows them")
     return command_line.run(lambda: _report(options, shlex.join([*_PROGRAM.split(), *arguments])))
 
 
@@ -82,54 +91,67 @@ def _report(options: argparse.Namespace, command: str) -> None:
     commands = tables.commands_table(found.experiments)
     if commands.rows:
         made.append(commands)
+    sections = _sections(made, found, drawn=bool(options.html or options.pictures))
     if options.out or not options.html:
-        page = _markdown(introduction, made, command)
-        if options.out:
-            _write(options.out, page)
-        else:
-            print(page)
+        _write_markdown(options, introduction, sections, command)
     if options.html:
-        _write_html(options, [f"Made by: {command}", *introduction], made, found)
+        _write_html(options, [f"Made by: {command}", *introduction], sections, found)
+    if (options.html or options.pictures) and not drawing.available():
+        print(f"no pictures without matplotlib; for them: {install_command('plots')}")
 
 
-def _markdown(introduction: Sequence[str], made: Sequence[tables.Table], command: str) -> str:
-    paragraphs = [f"# Measured runs\n\nMade by `{command}`.\n"]
-    paragraphs += [textwrap.fill(text, 100, break_on_hyphens=False) + "\n" for text in introduction]
-    return "\n".join([*paragraphs, *map(tables.to_markdown, made)])
-
-
-def _write_html(
-    options: argparse.Namespace,
-    introduction: Sequence[str],
-    made: Sequence[tables.Table],
-    found: _Found,
-) -> None:
-    pictures = drawing.available()
+def _sections(made: Sequence[tables.Table], found: _Found, *, drawn: bool) -> list[Section]:
+    """The tables, with their pictures where these are asked for and can be drawn."""
+    pictures = drawn and drawing.available()
     sections = []
     for number, table in enumerate(made, 1):
         own = [each for each in found.experiments if each.words.table == table.title]
         apart = found.evaluations if table.title == tables.EVALUATIONS else ()
         sections.append(draw_section(table, number, own, apart, pictures=pictures))
+    return sections
+
+
+def _write_markdown(
+    options: argparse.Namespace,
+    introduction: Sequence[str],
+    sections: Sequence[Section],
+    command: str,
+) -> None:
+    """Writes the page, or prints it."""
+    if options.out is None:
+        print(make_markdown(introduction, sections, command))
+        return
+    place = None
+    if options.pictures:
+        place = pathlib.PurePath(os.path.relpath(options.pictures, options.out.parent)).as_posix()
+        shown = [picture for section in sections for picture in section.shown]
+        _write_pictures(options.pictures, shown)
+    _write(options.out, make_markdown(introduction, sections, command, place))
+
+
+def _write_html(
+    options: argparse.Namespace,
+    introduction: Sequence[str],
+    sections: Sequence[Section],
+    found: _Found,
+) -> None:
     files = csv_files.make_files(*found, options.baseline)
     for name, text in files.items():
         _write(options.html / name, text)
-    drawn = _pictures(sections)
-    for picture in drawn:
-        drawing.write_picture(options.html, picture)
+    drawn = [picture for each in sections for picture in (*each.shown, *each.sheets)]
+    _write_pictures(options.html, drawn)
     page = options.html / "index.html"
     _write(page, make_page(introduction, sections))
     print(f"{page}: {len(drawn)} pictures, also as PNG; {', '.join(files)}")
-    if not pictures:
-        print(f"no pictures without matplotlib; for them: {install_command('plots')}")
 
 
-def _pictures(sections: Sequence[Section]) -> list[drawing.Picture]:
-    return [
-        picture
-        for section in sections
-        for pictures in (*section.pictures.values(), section.sheets)
-        for picture in pictures
-    ]
+def _write_pictures(folder: pathlib.Path, pictures: Sequence[drawing.Picture]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for picture in pictures:
+            drawing.write_picture(folder, picture)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 
 
 def _write(path: pathlib.Path, text: str) -> None:

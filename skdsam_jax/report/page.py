@@ -74,6 +74,11 @@ class Section(NamedTuple):
     mistakes: Sequence[Mistakes] = ()
     sheets: Sequence[Picture] = ()
 
+    @property
+    def shown(self) -> list[Picture]:
+        """The pictures of every heading."""
+        return [picture for pictures in self.pictures.values() for picture in pictures]
+
 
 def make_page(introduction: Sequence[str], sections: Sequence[Section]) -> str:
     """The page, as one HTML file.

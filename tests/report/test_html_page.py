@@ -1,4 +1,4 @@
-"""The command `report` with its page of HTML, pictures and CSV files."""
+"""The command `report` with its pages, pictures and CSV files."""
 
 import csv
 import html.parser
@@ -129,6 +129,30 @@ def test_the_markdown_explains_its_differences_only_where_it_has_some(runs, caps
     page = capsys.readouterr().out
     assert "| minus" not in page
     assert "the 95% interval of its mean" not in page.replace("\n", " ")
+
+
+def test_the_markdown_shows_its_pictures_from_where_they_are(runs, tmp_path):
+    page, pictures = tmp_path / "pages" / "page.md", tmp_path / "the pictures"
+    assert main([str(runs), "--out", str(page), "--pictures", str(pictures)]) == 0
+    shown = re.findall(r"^!\[[^\[\]]+\]\(<(.+)>\)$", page.read_text(), re.MULTILINE)
+    assert sorted((page.parent / name).resolve() for name in shown) == sorted(pictures.iterdir())
+    kinds = re.findall("<summary>(.+)</summary>", page.read_text())
+    assert kinds[:3] == ["Accuracies", "Learning curves", "Attention"]
+    assert page.read_text().count("</details>") == len(kinds)
+
+
+def test_pictures_of_no_page_are_refused(runs, tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        main([str(runs), "--pictures", str(tmp_path)])
+    assert error.value.code == 2
+    assert "--pictures: needs --out" in capsys.readouterr().err
+
+
+def test_a_markdown_page_without_matplotlib_says_so(runs, tmp_path, capsys, without_matplotlib):
+    flags = ["--out", str(tmp_path / "page.md"), "--pictures", str(tmp_path / "pictures")]
+    assert main([str(runs), *flags]) == 0
+    assert "no pictures without matplotlib" in capsys.readouterr().out
+    assert "![" not in (tmp_path / "page.md").read_text()
 
 
 def test_csv_files_hold_plain_numbers(runs, tmp_path, without_matplotlib):

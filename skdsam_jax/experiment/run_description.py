@@ -17,6 +17,7 @@ _SAID = (
     "model.name",
     "data.name",
     "data.image_size",
+    "data.train_examples",
     "training.epochs",
     "training.batch_size",
     "training.compute_dtype",
@@ -29,7 +30,7 @@ class RunDescription:
     """A run, its seed aside, in the order of a page; runs of equal words share a row.
 
     Attributes:
-      table: data set, image size and recipe.
+      table: data set, image size, how many images of a part of it were trained on, and recipe.
       model: the backbone.
       parameters: how many are trained.
       method: with the options that are not its defaults.
@@ -77,6 +78,8 @@ def describe(
     size = fields["data.image_size"]
     table = summary["dataset"] + (" (a folder)" if fields["data.name"] == "folder" else "")
     table += f" at {size} pixels" if size else ""
+    examples = fields["data.train_examples"]
+    table += f", {examples:,} training images" if examples else ""
     training = [
         " + ".join((recipe or "own recipe", *additions)),
         f"{fields['training.epochs']} epochs of batch {fields['training.batch_size']}",

@@ -135,7 +135,6 @@ def test_a_run_too_short_to_be_timed_has_no_rate(tmp_path, summary, capsys):
         ({"data__crop": "resized", "data__flip": False}, "float32 (crop=resized, flip=False) |"),
         ({"data__crop_padding": 2}, "float32 (crop_padding=2) |"),
         ({"data__cutout": "mean", "data__cutout_size": 4}, "float32 (cutout_size=4) |"),
-        ({"data__train_examples": 100}, "float32 (train_examples=100) |"),
         ({"evaluation__every_epochs": 5}, "float32 (evaluation.every_epochs=5) |"),
         ({"method__energy": "dot"}, "| skdsam (energy=dot) |"),
     ],
@@ -161,7 +160,8 @@ def test_every_field_splits_a_row_or_cannot_change_a_number(tmp_path, summary, c
         for name in values
     }
     for field in sorted(fields - names):
-        run = _changed(summary, **{field.replace(".", "__"): "77"})
+        value = 77 if field == "data.train_examples" else "77"
+        run = _changed(summary, **{field.replace(".", "__"): value})
         page = _page(tmp_path / field, capsys, summary, run)
         assert len(_rows(page)) == (1 if field in free else 2), field
 
@@ -172,6 +172,10 @@ def test_every_field_splits_a_row_or_cannot_change_a_number(tmp_path, summary, c
         (
             {"data__image_size": 32},
             ["digits at 32 pixels, recipe thesis", "digits, recipe thesis"],
+        ),
+        (
+            {"data__train_examples": 2000},
+            ["digits, 2,000 training images, recipe thesis", "digits, recipe thesis"],
         ),
         (
             {"training__decay_at": [0.5]},

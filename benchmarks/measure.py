@@ -24,6 +24,10 @@ IMAGES_TO_AGREE_ON = 4
 _ENVIRONMENT = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
+# glibc's own value of it: that the user has set something is all that it says.
+_GLIBC_ALONE = {"MALLOC_ARENA_TEST": "8"}
+
+
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What to measure.
@@ -31,6 +35,7 @@ class Plan:
     Attributes:
       settings: of each method.
       convolutions: further forms to time this library's step with, beside that of `settings`.
+      glibc: whether to time it also with glibc's allocator left alone, see `host_memory`.
       variants: of PyTorch, "eager" or "compile"; may be empty.
       platform: JAX's name of the device, "cpu" or "gpu".
       steps: per measurement.
@@ -42,6 +47,7 @@ class Plan:
 
     settings: Sequence[Settings]
     convolutions: Sequence[str]
+    glibc: bool
     variants: Sequence[str]
     platform: str
     steps: int
@@ -81,6 +87,9 @@ def measure(plan: Plan) -> dict[str, Any]:
             for form in plan.convolutions:
                 other = dataclasses.replace(settings, convolution=form)
                 workers[settings.method, f"{OURS}_{form}"] = stack.enter_context(_ours(other))
+            if plan.glibc:
+                alone = _ours(settings, **_GLIBC_ALONE)
+                workers[settings.method, f"{OURS}_glibc"] = stack.enter_context(alone)
             for variant in plan.variants:
                 theirs = stack.enter_context(_pytorch(settings, plan.platform, variant))
                 theirs("load", ours("weights"))
@@ -155,13 +164,18 @@ def _pytorch(settings: Settings, platform: str, variant: str) -> Worker:
 def _take_turns(
     plan: Plan, workers: Mapping[tuple[str, str], Worker]
 ) -> dict[tuple[str, str], list[float]]:
-    """Seconds per step of each turn of each worker; a turn before the first is not counted."""
+    """Seconds per step of each turn of each worker; a turn before the first is not counted.
+
+    Nor is the first step of a turn: what the others did has emptied caches, and a virtual machine
+    may have taken back the memory that was free meanwhile. Training is one step after another.
+    """
     for worker in workers.values():
         worker("run", plan.steps)
         worker("reset_peak_memory")
     seconds: dict[tuple[str, str], list[float]] = {key: [] for key in workers}
     for _ in range(plan.repeats):
         for key, worker in workers.items():
+            worker("run", 1)
             seconds[key].append(worker("run", plan.steps))
     for worker in workers.values():
         if (missing := plan.memory_steps - plan.steps * plan.repeats) > 0:

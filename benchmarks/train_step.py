@@ -7,8 +7,7 @@ from the same weights, and the command stops if they differ.
 
 The device is JAX's. On a GPU the compute type is bfloat16, under autocast in PyTorch, which runs
 eagerly and compiled; on a CPU it is float32 and eager. PyTorch is the extra `benchmark`; without
-it only this library is timed. Memory is the peak of thirty
-steps or more.
+it only this library is timed. Memory is the peak of thirty steps or more.
 """
 
 import argparse
@@ -53,6 +52,11 @@ def parser() -> argparse.ArgumentParser:
         choices=CONVOLUTIONS,
         default=["direct"],
         help="this library's form of 3x3 convolutions; each after the first is timed beside it",
+    )
+    add(
+        "--glibc",
+        action="store_true",
+        help="on a CPU: time this library's step also with glibc's allocator left alone",
     )
     add(
         "--pytorch",
@@ -112,6 +116,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     return Plan(
         settings,
         others,
+        arguments.glibc,
         variants,
         platform,
         steps,

@@ -16,6 +16,7 @@ from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.data.pipelines.pipeline import evaluation_pipeline, training_pipeline
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
+from skdsam_jax.host_memory import KeptMemory, is_adjustable
 from skdsam_jax.interchange.initial import Source
 from skdsam_jax.interchange.matching import Start, match
 from skdsam_jax.interchange.paths import by_path
@@ -114,6 +115,8 @@ class Trainer:
         self._initial = jit(self.programs.initial)
         self._dispatch = self._steps_on(self._replicated)
         self._evaluate = jit(self.programs.evaluate)
+        on_cpu = mesh.devices.flat[0].platform == "cpu"
+        self._memory = KeptMemory() if on_cpu and is_adjustable() else None
         self._norm = jit(optax.tree.norm)
         self.empty_sums = jit(lambda: empty_sums(self._sum_shapes))
 
@@ -173,6 +176,8 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._memory is not None:
+            self._memory.close()
         for pipeline in (self._training, *self._evaluations.values()):
             pipeline.close()
 
@@ -186,7 +191,10 @@ class Trainer:
         self, state: TrainState, sums: EpochSums, inputs: Inputs, count: int
     ) -> tuple[TrainState, EpochSums, Sums]:
         """`count` training steps; `state` and `sums` are used up. See `step.train_steps`."""
-        return self._dispatch(state, sums, inputs, count=count)
+        results = self._dispatch(state, sums, inputs, count=count)
+        if self._memory is not None:
+            self._memory.after_dispatch()
+        return results
 
     def lower(self, count: int = 1) -> jax.stages.Lowered:
         """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""

@@ -24,10 +24,6 @@ IMAGES_TO_AGREE_ON = 4
 _ENVIRONMENT = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
 
 
-# glibc's own value of it: that the user has set something is all that it says.
-_GLIBC_ALONE = {"MALLOC_ARENA_TEST": "8"}
-
-
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What to measure.
@@ -35,7 +31,7 @@ class Plan:
     Attributes:
       settings: of each method.
       convolutions: further forms to time this library's step with, beside that of `settings`.
-      glibc: whether to time it also with glibc's allocator left alone, see `host_memory`.
+      one_arena: whether to time it also with memory kept between steps, see `host_memory`.
       variants: of PyTorch, "eager" or "compile"; may be empty.
       platform: JAX's name of the device, "cpu" or "gpu".
       steps: per measurement.
@@ -47,7 +43,7 @@ class Plan:
 
     settings: Sequence[Settings]
     convolutions: Sequence[str]
-    glibc: bool
+    one_arena: bool
     variants: Sequence[str]
     platform: str
     steps: int
@@ -87,9 +83,9 @@ def measure(plan: Plan) -> dict[str, Any]:
             for form in plan.convolutions:
                 other = dataclasses.replace(settings, convolution=form)
                 workers[settings.method, f"{OURS}_{form}"] = stack.enter_context(_ours(other))
-            if plan.glibc:
-                alone = _ours(settings, **_GLIBC_ALONE)
-                workers[settings.method, f"{OURS}_glibc"] = stack.enter_context(alone)
+            if plan.one_arena:
+                keeping = _ours(settings, MALLOC_ARENA_MAX="1")
+                workers[settings.method, f"{OURS}_one_arena"] = stack.enter_context(keeping)
             for variant in plan.variants:
                 theirs = stack.enter_context(_pytorch(settings, plan.platform, variant))
                 theirs("load", ours("weights"))

@@ -26,6 +26,8 @@ _BLOCK = re.compile(r"(<!-- (goals|printed \S+) -->\n).*?(<!-- end -->\n)", re.D
 
 _TRAINING = "train_step_cpu.json"
 _WIDE = "train_step_wrn16_2_cpu.json"
+_OVER_ONE_ARENA = "skdsam_jax over skdsam_jax_one_arena"
+_WITH_WINOGRAD = "train_step_winograd_cpu.json"
 _WINOGRAD = "train_step_convolution_cpu.json"
 _WINOGRAD_AGAIN = "train_step_convolution_again_cpu.json"
 _DIGITS = "startup_digits_cpu.json"
@@ -78,8 +80,10 @@ def _over_pytorch(method: str) -> Callable[[Mapping[str, Any]], float]:
     return _ratio(f"{method}: skdsam_jax over pytorch_eager")
 
 
-def _implementation(result: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return result["methods"]["cross_entropy"]["implementations"][name]
+def _implementation(
+    result: Mapping[str, Any], name: str, method: str = "cross_entropy"
+) -> Mapping[str, Any]:
+    return result["methods"][method]["implementations"][name]
 
 
 def _over_direct(number: str) -> Callable[[Mapping[str, Any]], float]:
@@ -138,6 +142,31 @@ GOALS = (
     Goal("WRN-16-2, cross-entropy, over PyTorch", _WIDE, _over_pytorch("cross_entropy"), 1.0),
     Goal("WRN-16-2, SKDSAM, over PyTorch", _WIDE, _over_pytorch("skdsam"), 1.0),
     *(
+        Goal(
+            f"{name} with one arena, over the default",
+            _TRAINING,
+            # Its ratios are the default's over others.
+            lambda result, method=method: 1 / _ratio(f"{method}: {_OVER_ONE_ARENA}")(result),
+        )
+        for name, method in (("cross-entropy", "cross_entropy"), ("SKDSAM", "skdsam"))
+    ),
+    Goal(
+        "memory of SKDSAM's step with one arena, over the default's",
+        _TRAINING,
+        lambda result: (
+            _implementation(result, "skdsam_jax_one_arena", "skdsam")["peak_memory_bytes"]
+            / _implementation(result, "skdsam_jax", "skdsam")["peak_memory_bytes"]
+        ),
+        at_most=1.3,
+    ),
+    *(
+        Goal(f"{name} with Winograd's convolutions, over PyTorch", _WITH_WINOGRAD, read, 1.1)
+        for name, read in (
+            ("cross-entropy", _over_pytorch("cross_entropy")),
+            ("SKDSAM", _over_pytorch("skdsam")),
+        )
+    ),
+    *(
         Goal(f"{words}, over direct ones{again}", file, read, at_most=aim)
         for file, again in ((_WINOGRAD, ""), (_WINOGRAD_AGAIN, ", again"))
         for words, read, aim in (
@@ -151,6 +180,12 @@ GOALS = (
         )
     ),
     *_of_start("digits", _DIGITS, cold=15, warm=5),
+    Goal(
+        "digits with one arena, command to first step, no caches",
+        "startup_digits_one_arena_cpu.json",
+        lambda result: result["cold_seconds"],
+        form="{:.1f} s",
+    ),
     *_of_start("CIFAR-100", _CIFAR100, cold=30, warm=15),
     Goal(
         "`import skdsam_jax.losses`, beyond `import jax`",

@@ -54,9 +54,9 @@ def parser() -> argparse.ArgumentParser:
         help="this library's form of 3x3 convolutions; each after the first is timed beside it",
     )
     add(
-        "--glibc",
+        "--one_arena",
         action="store_true",
-        help="on a CPU: time this library's step also with glibc's allocator left alone",
+        help="on a CPU: time this library's step also as MALLOC_ARENA_MAX=1 makes it",
     )
     add(
         "--pytorch",
@@ -116,7 +116,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     return Plan(
         settings,
         others,
-        arguments.glibc,
+        arguments.one_arena,
         variants,
         platform,
         steps,

@@ -1,10 +1,11 @@
 """Every implementation in a process of its own: neither sees the other's threads or memory."""
 
+import contextlib
 import importlib
 import multiprocessing
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
@@ -28,14 +29,15 @@ class Worker:
         Args:
           target: its class, as "module:name"; imported in the new process only.
           *arguments: what the class is called with.
-          environment: set there before that import, which is what JAX needs.
+          environment: the process starts with these variables too, which JAX and glibc read then.
         """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._process = context.Process(
-            target=_serve, args=(theirs, target, arguments, dict(environment or {})), daemon=True
+            target=_serve, args=(theirs, target, arguments), daemon=True
         )
-        self._process.start()
+        with _in_environment(environment or {}):
+            self._process.start()
         theirs.close()
         self._receive()
 
@@ -73,11 +75,23 @@ class Worker:
         return result
 
 
-def _serve(
-    pipe: Connection, target: str, arguments: tuple[Any, ...], environment: dict[str, str]
-) -> None:
+@contextlib.contextmanager
+def _in_environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """What is started within inherits these variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _serve(pipe: Connection, target: str, arguments: tuple[Any, ...]) -> None:
     """Answers calls until the other end is closed."""
-    os.environ.update(environment)
     module, _, name = target.partition(":")
     served: Any = None
 

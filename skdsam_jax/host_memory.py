@@ -1,25 +1,27 @@
-"""Keeps what a training step on a CPU frees for the next one, within bounds.
+"""Keeps what a training step on a CPU frees for the next one, within bounds, on request.
 
-XLA takes the temporary memory of each step from glibc, a gigabyte for a ResNet-18. Left alone glibc
+XLA takes the temporary memory of each step from glibc, a gigabyte for a ResNet-18. By itself glibc
 gives blocks of that size back to the kernel, which clears every page anew for the next step: a
 tenth to a quarter of a step's time. Told to keep them, glibc puts a few small blocks into one that
 is free, the next step does not fit there, and the process grows by a step's memory, time and again.
 So what is kept is given back whenever there is clearly more of it than steps use: glibc's lists of
 free blocks outlive that, until there is room for the small ones elsewhere and growth ends.
 
-All of it is of glibc on Linux. Where another allocator is at work, or where the user has set this
-one up (`MALLOC_*` or `GLIBC_TUNABLES` in the environment), nothing is done.
+Only the first of glibc's arenas can keep such blocks, and all threads share it only if the process
+starts so: whoever sets `MALLOC_ARENA_MAX=1` in the environment asks for all of this. It is not the
+default because XLA's compiler, of many threads, is slower with one arena.
 """
 
 import ctypes
-import importlib.util
 import math
 import os
 import pathlib
 import platform
 
+_ARENAS = "MALLOC_ARENA_MAX"
+
 # Parameters of mallopt, from malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -3, -4, -8
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_MMAP_MAX = -1, -3, -4
 
 # glibc's own number of mappings, and the largest thresholds that it comes to by itself.
 _MMAP_MAX, _LARGEST_MMAP_THRESHOLD = 65536, 32 * 2**20
@@ -34,20 +36,11 @@ _SETTLING = 3
 _GROWTH = 1.1
 
 
-def is_adjustable() -> bool:
-    """Whether glibc is the allocator, and left as it is by the user."""
-    own = any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ)
-    return platform.libc_ver()[0] == "glibc" and not own
-
-
-def use_one_arena() -> None:
-    """Lets all threads share the arena that can grow without bounds, where JAX has a CPU alone.
-
-    To be called before there are other threads: those that have an arena keep it.
-    """
-    accelerators = any(importlib.util.find_spec(name) for name in ("jax_plugins", "libtpu"))
-    if is_adjustable() and not accelerators:
-        _libc().mallopt(_M_ARENA_MAX, 1)
+def is_asked_for() -> bool:
+    """Whether glibc is the allocator, of one arena, and otherwise left as it is by the user."""
+    set_up = {name for name in os.environ if name.startswith(("MALLOC_", "GLIBC_TUNABLES"))}
+    one_arena = set_up == {_ARENAS} and os.environ[_ARENAS] == "1"
+    return one_arena and platform.libc_ver()[0] == "glibc"
 
 
 class Excess:

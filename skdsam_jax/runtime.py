@@ -1,4 +1,4 @@
-"""What must be set before JAX starts: CPU flags, the allocator and the compilation cache."""
+"""What must be set before JAX starts: CPU flags and the compilation cache."""
 
 import functools
 import hashlib
@@ -8,8 +8,6 @@ import os
 import pathlib
 import platform
 import sys
-
-from skdsam_jax import host_memory
 
 _log = logging.getLogger(__name__)
 
@@ -26,11 +24,10 @@ def configure() -> None:
     """Prepares the process for JAX; call it before anything uses a device.
 
     Adds the CPU flag above to `XLA_FLAGS` unless the user set that flag or JAX has read it already
-    (see `missing_flags`), lets glibc keep memory where that is of use (see `host_memory`), and
-    turns on JAX's persistent compilation cache unless the user chose its folder. The cache's folder
-    is named by jaxlib version and CPU: entries of another machine can crash a process.
+    (see `missing_flags`), and turns on JAX's persistent compilation cache unless the user chose its
+    folder. The cache's folder is named by jaxlib version and CPU: entries of another machine can
+    crash a process.
     """
-    host_memory.use_one_arena()
     added = missing_flags()
     if added and not _has_started():
         os.environ["XLA_FLAGS"] = " ".join([*xla_flags(), *added])

@@ -1,4 +1,4 @@
-"""What a step on a CPU frees is kept for the next one, and does not pile up."""
+"""What a step on a CPU frees is kept for the next one on request, and does not pile up."""
 
 import os
 import platform
@@ -39,8 +39,8 @@ def _train(**variables):
 
 @pytest.mark.slow
 def test_a_step_finds_the_memory_of_the_last_one_and_seldom_takes_more():
-    taken, kept, faults = _train()
-    _, peak, all_faults = _train(MALLOC_ARENA_TEST="8")
+    taken, kept, faults = _train(MALLOC_ARENA_MAX="1")
+    _, peak, all_faults = _train()
     assert taken > 32 * 2**20  # What glibc always gives back.
     assert kept < peak + 1.5 * taken
     assert faults < all_faults / 2
@@ -73,19 +73,21 @@ def test_steps_may_come_to_use_more():
     assert _found(*[100] * 6, *[200] * 50) == [3, 7, 8, 9, 10, 11]
 
 
-@pytest.mark.parametrize("name", ["MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"])
-def test_what_the_user_set_up_is_left_alone(monkeypatch, name):
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
-    monkeypatch.delenv(name, raising=False)
-    before = host_memory.is_adjustable()
-    monkeypatch.setenv(name, "1")
-    assert before
-    assert not host_memory.is_adjustable()
-
-
-def test_other_allocators_are_left_alone(monkeypatch):
-    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    assert not host_memory.is_adjustable()
+@pytest.mark.parametrize(
+    ("libc", "variables", "asked"),
+    [
+        ("glibc", {"MALLOC_ARENA_MAX": "1"}, True),
+        ("glibc", {}, False),
+        ("glibc", {"MALLOC_ARENA_MAX": "2"}, False),
+        ("glibc", {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1"}, False),
+        ("glibc", {"MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}, False),
+        ("", {"MALLOC_ARENA_MAX": "1"}, False),
+    ],
+)
+def test_one_arena_of_glibc_asks_for_it(monkeypatch, libc, variables, asked):
+    monkeypatch.setattr(platform, "libc_ver", lambda: (libc, "2.36"))
+    monkeypatch.setattr(os, "environ", variables)
+    assert host_memory.is_asked_for() == asked
 
 
 def test_memory_is_kept_from_the_first_dispatch_to_the_end(monkeypatch):

@@ -16,7 +16,7 @@ from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.data.pipelines.pipeline import evaluation_pipeline, training_pipeline
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
-from skdsam_jax.host_memory import KeptMemory, is_adjustable
+from skdsam_jax.host_memory import KeptMemory, is_asked_for
 from skdsam_jax.interchange.initial import Source
 from skdsam_jax.interchange.matching import Start, match
 from skdsam_jax.interchange.paths import by_path
@@ -116,7 +116,7 @@ class Trainer:
         self._dispatch = self._steps_on(self._replicated)
         self._evaluate = jit(self.programs.evaluate)
         on_cpu = mesh.devices.flat[0].platform == "cpu"
-        self._memory = KeptMemory() if on_cpu and is_adjustable() else None
+        self._memory = KeptMemory() if on_cpu and is_asked_for() else None
         self._norm = jit(optax.tree.norm)
         self.empty_sums = jit(lambda: empty_sums(self._sum_shapes))
 

@@ -31,7 +31,7 @@ class Plan:
     Attributes:
       settings: of each method.
       convolutions: further forms to time this library's step with, beside that of `settings`.
-      one_arena: whether to time it also with memory kept between steps, see `host_memory`.
+      one_arena: whether to time it also with memory kept between steps, see `training.host_memory`.
       variants: of PyTorch, "eager" or "compile"; may be empty.
       platform: JAX's name of the device, "cpu" or "gpu".
       steps: per measurement.

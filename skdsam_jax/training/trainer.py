@@ -16,7 +16,6 @@ from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
 from skdsam_jax.data.pipelines.pipeline import evaluation_pipeline, training_pipeline
 from skdsam_jax.evaluation.metrics import Sums, summarize_exits
 from skdsam_jax.experiment.config import Experiment
-from skdsam_jax.host_memory import KeptMemory, is_asked_for
 from skdsam_jax.interchange.initial import Source
 from skdsam_jax.interchange.matching import Start, match
 from skdsam_jax.interchange.paths import by_path
@@ -25,6 +24,7 @@ from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.building import build_method, compute_types
 from skdsam_jax.training.device_memory import check_memory
+from skdsam_jax.training.host_memory import KeptMemory, is_asked_for
 from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, empty_sums

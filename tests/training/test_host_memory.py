@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from skdsam_jax import host_memory
-from skdsam_jax.host_memory import Excess, KeptMemory
+from skdsam_jax.training import host_memory
+from skdsam_jax.training.host_memory import Excess, KeptMemory
 
 # Steps of a small network in a process of its own; prints the bytes of a step's temporary memory,
 # the peak after the first steps, and page faults per step of the last.

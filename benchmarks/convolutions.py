@@ -206,10 +206,14 @@ def _measure(shape: Convolution, workers: Mapping[str, Worker], repeats: int) ->
 
 
 def describe(result: dict[str, Any]) -> str:
-    """The result as a table: milliseconds of each pass, GFLOP/s of all."""
+    """The machine, and a table: milliseconds of each pass, GFLOP/s of all."""
+    hardware = result["hardware"]
     names = list(result["seconds_of_all"])
     heads = [f"{name}: forward, input, filter, GFLOP/s" for name in names]
-    lines = [f"{'convolutions':28}" + "".join(f"{head:>45}" for head in heads)]
+    lines = [
+        f"{hardware['device']} ({hardware['cpu']}, {hardware['cpu_cores']} cores)",
+        f"{'convolutions':28}" + "".join(f"{head:>45}" for head in heads),
+    ]
     fields = [field.name for field in dataclasses.fields(Convolution)]
     for row in result["convolutions"]:
         line = f"{Convolution(*(row[field] for field in fields))!s:28}"

@@ -174,7 +174,7 @@ def _take_turns(
             worker("run", 1)
             seconds[key].append(worker("run", plan.steps))
     for worker in workers.values():
-        if (missing := plan.memory_steps - plan.steps * plan.repeats) > 0:
+        if (missing := plan.memory_steps - (1 + plan.steps) * plan.repeats) > 0:
             worker("run", missing)
     return seconds
 

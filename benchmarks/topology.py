@@ -18,6 +18,7 @@ import json
 import pathlib
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.chips import Topology, predict
@@ -81,6 +82,16 @@ HEADER = (
 )
 
 
+def table(files: Mapping[str, Any]) -> str:
+    """The rows of files that `benchmarks.scaling --topology` wrote, each with its file's name."""
+    rows = [
+        f"{line(program)}  {name}"
+        for name, content in files.items()
+        for program in content["programs"]
+    ]
+    return "\n".join([HEADER, *rows])
+
+
 def line(found: dict[str, Any]) -> str:
     """A row of the table for a result of `study`."""
     milliseconds = (
@@ -109,7 +120,4 @@ def _short(result: str) -> str:
 
 
 if __name__ == "__main__":
-    print(HEADER)
-    for file in sys.argv[1:]:
-        for program in json.loads(pathlib.Path(file).read_text())["programs"]:
-            print(line(program), "", file)
+    print(table({file: json.loads(pathlib.Path(file).read_text()) for file in sys.argv[1:]}))

@@ -15,8 +15,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# Of a field's metadata what is no limit of its values.
-_HELP, _TRACED = "help", "traced"
+# In a field's metadata: declared by `number`.
+_TRACED = "traced"
 
 
 class ConfigError(ValueError):
@@ -50,7 +50,7 @@ def option(
     limits = {
         "minimum": minimum, "maximum": maximum, "above": above, "below": below, "choices": choices,
     }  # fmt: skip
-    return dataclasses.field(default=default, metadata={_HELP: help, **limits})
+    return dataclasses.field(default=default, metadata={"help": help, **limits})
 
 
 def number(default: float | None, help: str, **limits: Any) -> Any:
@@ -167,7 +167,7 @@ def check_value(value: Any, hint: Any, where: str, **limits: Any) -> Any:
 
 def _limits(field: dataclasses.Field) -> dict[str, Any]:
     """The limits an `option` was declared with."""
-    return {name: limit for name, limit in field.metadata.items() if name not in (_HELP, _TRACED)}
+    return {name: limit for name, limit in field.metadata.items() if name not in ("help", _TRACED)}
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

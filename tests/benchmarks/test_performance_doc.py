@@ -55,6 +55,11 @@ def test_a_file_that_is_printed_must_be_there(tmp_path):
         rewrite(PAGE.format(PRINTED), tmp_path)
 
 
+def test_a_kind_of_file_that_nothing_prints_is_refused(measured):
+    with pytest.raises(ValueError, match=r"the page prints measured\.json, and nothing here knows"):
+        rewrite("<!-- printed measured.json -->\n<!-- end -->\n", measured(1))
+
+
 def test_the_page_is_up_to_date():
     page = performance_doc.PAGE.read_text()
     assert page.count("<!-- goals -->") == 1

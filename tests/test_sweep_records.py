@@ -50,6 +50,19 @@ def test_a_record_stands_for_a_run(tmp_path):
     assert _names(unfinished(runs)) == ["msd"]
 
 
+def test_what_a_run_fills_in_is_no_difference(tmp_path):
+    """The tables name a form of convolution; here stands a cell that does not."""
+    (run,) = _runs(tmp_path, "byot")
+    model = dataclasses.replace(run.experiment.model, convolution=None)
+    run = dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, model=model))
+    for form in ("direct", "winograd"):
+        _finish(run.record, run, model__convolution=form)
+        check_records([run])
+    _finish(run.record, run, model__convolution="direct", model__width=5)
+    with pytest.raises(ConfigError, match=r"config: config\.model\.width: 5, now 16$"):
+        check_records([run])
+
+
 def test_a_teacher_of_which_there_is_only_a_record_is_trained_again(tmp_path):
     runs = _runs(tmp_path, TEACHER, STUDENT)
     _finish(runs[0].record, runs[0])

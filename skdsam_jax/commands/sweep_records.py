@@ -2,9 +2,11 @@
 
 import json
 import pathlib
+import re
 import shutil
 from collections.abc import Sequence
 
+from skdsam_jax import older_runs
 from skdsam_jax.commands.sweep_plan import Run
 from skdsam_jax.experiment.config import differences, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
@@ -12,8 +14,8 @@ from skdsam_jax.options import ConfigError
 # What a record is made of: the numbers of a run, without its network.
 _FILES = ("metrics.jsonl", "summary.json")
 
-# Ends the names of fields that a run fills in when it begins.
-_FILLED_IN = "_sha256: "
+# Within what is said of fields that a run fills in when it begins.
+_FILLED_IN = re.compile(r"_sha256: |^config\.model\.convolution: .*, now None$")
 
 
 def is_finished(folder: pathlib.Path) -> bool:
@@ -49,13 +51,14 @@ def check_records(runs: Sequence[Run]) -> None:
             continue
         summary = run.record / "summary.json"
         try:
-            recorded = to_dict(from_config_dict(json.loads(summary.read_text())["config"]))
+            config = older_runs.complete(json.loads(summary.read_text())["config"])
+            recorded = to_dict(from_config_dict(config))
         except (KeyError, TypeError, ConfigError):
             raise ConfigError(f"--done: {summary} does not say what was run") from None
         changed = [
             change
             for change in differences(recorded, to_dict(run.experiment))
-            if _FILLED_IN not in change
+            if not _FILLED_IN.search(change)
         ]
         if changed:
             raise ConfigError(f"--done: {summary} is of another config: {'; '.join(changed)}")

@@ -5,9 +5,11 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from skdsam_jax import older_runs
 from skdsam_jax.experiment.config import decisive_fields, from_config_dict, to_dict
 from skdsam_jax.experiment.recipes import RECIPE_FIELDS, name_recipe
 from skdsam_jax.methods import current_name
+from skdsam_jax.models.layers import DEFAULT_CONVOLUTION
 from skdsam_jax.references import is_reference
 
 # Fields that a row or the heading of its table says by other words than FIELD=VALUE.
@@ -53,7 +55,7 @@ class RunDescription:
 def describe(
     summary: Mapping[str, Any], teachers: Mapping[str, Mapping[str, Any]] = {}
 ) -> RunDescription:
-    """What a run was; fields that its version did not have were at today's defaults.
+    """What a run was, completed by `older_runs` and then by today's defaults.
 
     Args:
       summary: of the run.
@@ -99,8 +101,11 @@ def describe(
 
 
 def settings_of(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a run's config that decide its numbers, at today's defaults if it had none."""
-    return defaults_of(current_name(summary["method"])) | decisive_fields(summary["config"])
+    """The fields of a run's config that decide its numbers, also those that it did not have."""
+    given = decisive_fields(older_runs.complete(summary["config"]))
+    # What is left to the run is as this version begins it.
+    form = given["model.convolution"] or DEFAULT_CONVOLUTION
+    return defaults_of(current_name(summary["method"])) | given | {"model.convolution": form}
 
 
 def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
@@ -119,7 +124,8 @@ def defaults_of(method: str) -> dict[str, Any]:
     if is_reference(method):
         fields = defaults_of("cross_entropy").items()
         return {name: value for name, value in fields if not name.startswith("method.")}
-    return decisive_fields(to_dict(from_config_dict({"method": {"name": method}})))
+    fields = decisive_fields(to_dict(from_config_dict({"method": {"name": method}})))
+    return fields | {"model.convolution": DEFAULT_CONVOLUTION}
 
 
 def _list(fields: Mapping[str, Any]) -> str:

@@ -29,6 +29,9 @@ CONVOLUTIONS: dict[str, Callable[..., jax.Array]] = {
     "winograd": fast_convolution,
 }
 
+# Of runs that ask for none.
+DEFAULT_CONVOLUTION = "winograd"
+
 
 def global_average_pool(images: jax.Array) -> jax.Array:
     """The mean over height and width, [batch, features], in at least float32."""

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any
 
-from skdsam_jax.models.layers import CONVOLUTIONS
+from skdsam_jax.models.layers import CONVOLUTIONS, DEFAULT_CONVOLUTION
 from skdsam_jax.models.self_attention import KINDS
 from skdsam_jax.models.stems import STEMS
 from skdsam_jax.options import option
@@ -43,10 +43,11 @@ class ModelOptions:
         "patchwise",
         choices=tuple(KINDS),
     )
-    convolution: str = option(
-        "direct",
+    convolution: str | None = option(
+        None,
         "how 3x3 convolutions are computed on a CPU; winograd: with fewer products where that is "
-        "faster, otherwise as direct; both agree up to rounding",
+        "faster, otherwise as direct; both agree up to rounding; None: as the run in the workdir "
+        "began, and in a new one winograd, which is filled in",
         choices=tuple(CONVOLUTIONS),
     )
     initial: str | None = option(
@@ -57,6 +58,11 @@ class ModelOptions:
     initial_sha256: str | None = option(
         None, "of `initial`; filled in when a run begins, which then keeps to it"
     )
+
+    @property
+    def form_of_convolution(self) -> str:
+        """`convolution`, or what it is where nothing was asked for."""
+        return self.convolution or DEFAULT_CONVOLUTION
 
     def of_backbone(self) -> dict[str, Any]:
         """The arguments of `create_backbone`."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from skdsam_jax import older_runs
 from skdsam_jax.data.augmentation.augment import normalize
 from skdsam_jax.models import Classifier, ModelOptions, create_backbone, use_convolution
 from skdsam_jax.models.variables import Functional, Tree
@@ -128,7 +129,7 @@ class Trained:
             backbone, settings = self._backbone(rngs), self._settings(rngs)
             classes = len(self.class_names)
             method = create_method(options, backbone, classes, head_width_cap=cap, **settings)
-            use_convolution(method, self._model.convolution)
+            use_convolution(method, self._model.form_of_convolution)
             return method
 
         return Functional(create)
@@ -140,7 +141,7 @@ class Trained:
         def create(rngs: nnx.Rngs) -> Classifier:
             backbone, settings = self._backbone(rngs), self._settings(rngs)
             classifier = Classifier(backbone, len(self.class_names), **settings)
-            use_convolution(classifier, self._model.convolution)
+            use_convolution(classifier, self._model.form_of_convolution)
             return classifier
 
         return Functional(create)
@@ -159,8 +160,8 @@ class Trained:
 
     @property
     def _model(self) -> ModelOptions:
-        # A run of an earlier version lacks the newest fields, which were at their defaults.
-        return build(ModelOptions, self.config["model"], "config.model")
+        # A run of an earlier version lacks the newest fields.
+        return build(ModelOptions, older_runs.complete(self.config)["model"], "config.model")
 
     def _settings(self, rngs: nnx.Rngs) -> dict[str, Any]:
         param_dtype = self.params["classifier"]["dense"]["bias"].dtype

@@ -17,7 +17,7 @@ def build_method(experiment: Experiment, num_classes: int, rngs: nnx.Rngs) -> Me
     backbone = create_backbone(**model.of_backbone(), **settings)
     cap = model.head_width_cap
     method = create_method(experiment.method, backbone, num_classes, head_width_cap=cap, **settings)
-    use_convolution(method, model.convolution)
+    use_convolution(method, model.form_of_convolution)
     return method
 
 

@@ -70,12 +70,7 @@ def train(
         experiment = config.from_config_dict(experiment)
     # Everything that can be wrong is looked at before the first file is written.
     folder = Workdir(workdir)
-    method = find_method(experiment.method.name)
-    experiment = dataclasses.replace(
-        experiment,
-        method=method.resolve(experiment.method),
-        model=initial.resolve(experiment.model, folder.begun_with("model")),
-    )
+    experiment = _fill_in(experiment, folder)
     folder.check(experiment)
     mesh = data_mesh(devices)
     if mesh.devices.flat[0].platform == "cpu":
@@ -119,6 +114,16 @@ def train(
         if is_first_process():
             folder.write_json("summary.json", summary)
         return summary
+
+
+def _fill_in(experiment: Experiment, folder: Workdir) -> Experiment:
+    """The experiment with what is left to the run: as it began there, or as a new one begins."""
+    begun = folder.begun_with("model")
+    method = find_method(experiment.method.name).resolve(experiment.method)
+    model = initial.resolve(experiment.model, begun)
+    form = model.convolution or begun.get("convolution") or model.form_of_convolution
+    model = dataclasses.replace(model, convolution=form)
+    return dataclasses.replace(experiment, method=method, model=model)
 
 
 def _check(experiment: Experiment, dataset: Dataset, mesh: jax.sharding.Mesh) -> None:

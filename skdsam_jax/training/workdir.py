@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from typing import Any
 
+from skdsam_jax import older_runs
 from skdsam_jax.experiment.config import Experiment, differences, from_config_dict, to_dict
 from skdsam_jax.options import ConfigError
 from skdsam_jax.trained.record import NetworkRecord, read_record
@@ -51,7 +52,8 @@ class Workdir:
 
     def begun_with(self, section: str) -> Mapping[str, Any]:
         """A section of the config of the run in the folder; empty where none began."""
-        values = self.read_json("config.json").get(section)
+        config = self.read_json("config.json")
+        values = older_runs.complete(config).get(section) if config else None
         return values if isinstance(values, Mapping) else {}
 
     def check(self, experiment: Experiment) -> None:
@@ -73,10 +75,9 @@ class Workdir:
                 raise ConfigError(f"workdir {self.path}: has checkpoints but no config.json")
             return
         try:
-            values = dict(json.loads(config.read_text()))
+            values = older_runs.complete(json.loads(config.read_text()))
         except (ValueError, TypeError):
             raise ConfigError(f"workdir {self.path}: its config.json is damaged") from None
-        # Fields that are younger than the run take their defaults, which changed nothing then.
         before = to_dict(from_config_dict(values))
         changed = differences(before, to_dict(experiment))
         if changed:

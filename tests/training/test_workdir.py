@@ -99,10 +99,14 @@ def test_a_run_older_than_the_forms_of_convolution_stays_direct(tmp_path, experi
     config = json.loads((tmp_path / "config.json").read_text())
     del config["model"]["convolution"]
     (tmp_path / "config.json").write_text(json.dumps(config))
-    model = dataclasses.replace(experiment.model, convolution="winograd")
+    assert Workdir(tmp_path).begun_with("model")["convolution"] == "direct"
+    forms = {
+        form: dataclasses.replace(experiment.model, convolution=form)
+        for form in ("direct", "winograd")
+    }
     with pytest.raises(ConfigError, match="convolution: 'direct', now 'winograd'"):
-        Workdir(tmp_path).check(dataclasses.replace(experiment, model=model))
-    Workdir(tmp_path).open(experiment).close()
+        Workdir(tmp_path).check(dataclasses.replace(experiment, model=forms["winograd"]))
+    Workdir(tmp_path).open(dataclasses.replace(experiment, model=forms["direct"])).close()
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]"])

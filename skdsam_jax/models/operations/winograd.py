@@ -13,6 +13,7 @@ The points 0, 1, -1, 2, -1/2 and infinity halve the rounding of Lavin and Gray's
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -34,9 +35,8 @@ def winograd_convolution(images: jax.Array, kernel: jax.Array) -> jax.Array:
         y[b, r, c, o] = sum_{i, j, f} kernel[i, j, f, o] x[b, r + i - 1, c + j - 1, f]
 
     Each 4x4 pixels of y are A^T [sum_f (G kernel G^T) * (B^T x B)] A of 6x6 pixels of x. All tiles'
-    36 pixels are stacked, so that each transform is one product with a Kronecker square, and the
-    sum over features 36 products of matrices. Computed in at least float32; the largest error there
-    is a few times that of an ordinary convolution.
+    36 pixels are stacked, so that the sum over features is 36 products of matrices. Computed in at
+    least float32; the largest error there is a few times that of an ordinary convolution.
 
     Args:
       images: [batch, height, width, features].
@@ -46,12 +46,13 @@ def winograd_convolution(images: jax.Array, kernel: jax.Array) -> jax.Array:
       [batch, height, width, out_features], the dtype of `images`.
     """
     precise = at_least_float32(images.dtype)
-    transforms = _transforms()
-    pixels = _apply(transforms.images, _tiles(images.astype(precise), overlap=2))
-    weights = _apply(transforms.kernel, kernel.astype(precise).reshape(9, *kernel.shape[2:]))
+    matrices = _matrices()
+    pixels = _of_tiles(matrices.images, images.astype(precise))
+    weights = _of_kernel(matrices.kernel, kernel.astype(precise).reshape(9, *kernel.shape[2:]))
     products = lax.dot_general(pixels, weights, (((4,), (1,)), ((0,), (0,))))
     height, width = images.shape[1:3]
-    return _untiled(_apply(transforms.result, products))[:, :height, :width].astype(images.dtype)
+    result = _side_by_side(matrices.result, products)
+    return result[:, :height, :width].astype(images.dtype)
 
 
 def winograd_gradients(
@@ -72,11 +73,11 @@ def winograd_gradients(
     """
     to_images = winograd_convolution(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
     precise = at_least_float32(images.dtype)
-    transforms = _transforms()
-    pixels = _apply(transforms.images, _tiles(images.astype(precise), overlap=2))
-    errors = _apply(transforms.result.T, _tiles(gradient.astype(precise), overlap=0))
+    matrices = _matrices()
+    pixels = _of_tiles(matrices.images, images.astype(precise))
+    errors = _of_tiles(matrices.result.T, gradient.astype(precise))
     products = lax.dot_general(pixels, errors, (((1, 2, 3), (1, 2, 3)), ((0,), (0,))))
-    to_kernel = _apply(transforms.kernel.T, products).reshape(kernel.shape)
+    to_kernel = _of_kernel(matrices.kernel.T, products).reshape(kernel.shape)
     return to_images.astype(images.dtype), to_kernel.astype(kernel.dtype)
 
 
@@ -86,13 +87,13 @@ winograd_convolution.defvjp(
 )
 
 
-class _Transforms(NamedTuple):
-    """Kronecker squares, of float64: both directions of a tile at once.
+class _Matrices(NamedTuple):
+    """The transforms along one direction of a tile, of float64.
 
     Attributes:
-      images: of B^T, [36, 36].
-      kernel: of G, [36, 9].
-      result: of A^T, [16, 36].
+      images: B^T, [6, 6].
+      kernel: G, [6, 3].
+      result: A^T, [4, 6].
     """
 
     images: np.ndarray
@@ -101,7 +102,7 @@ class _Transforms(NamedTuple):
 
 
 @functools.cache
-def _transforms() -> _Transforms:
+def _matrices() -> _Matrices:
     """Row i of G, and column i of A^T, evaluate a polynomial at point i; the last is infinity.
 
     Row i of B^T are the coefficients of the polynomial that is zero at all other points. The rows
@@ -116,43 +117,72 @@ def _transforms() -> _Transforms:
         result[row] = point ** np.arange(_STEP)
     images[-1] = np.poly(points)[::-1]
     kernel[-1, -1] = result[-1, -1] = 1
-    return _Transforms(*(np.kron(matrix, matrix) for matrix in (images, kernel, result.T)))
+    return _Matrices(images, kernel, result.T)
 
 
-def _apply(transform: np.ndarray, stacked: jax.Array) -> jax.Array:
-    """One product of matrices over the first axis, in the type of `stacked`."""
-    return jnp.tensordot(jnp.asarray(transform, stacked.dtype), stacked, 1)
+def _of_tiles(matrix: np.ndarray, images: jax.Array) -> jax.Array:
+    """M t M^T of every tile t of `images`, 4 pixels apart, zero beyond the border.
 
-
-def _tiles(images: jax.Array, *, overlap: int) -> jax.Array:
-    """Tiles of 4 + overlap pixels a side, 4 pixels apart, zero beyond the border.
+    Tiles of more than 4 pixels a side overlap; the first begins half of that outside. One direction
+    comes after the other, as sums of slices: of the transforms a third of the weights are zero, and
+    few slices compile fast.
 
     Args:
+      matrix: M, [6, pixels of a tile's side].
       images: [batch, height, width, features].
-      overlap: pixels that neighbouring tiles share; the first begins half of them outside.
 
     Returns:
-      [(4 + overlap)^2, batch, ceil(height / 4), ceil(width / 4), features].
+      [36, batch, ceil(height / 4), ceil(width / 4), features].
     """
-    counts = [-(-size // _STEP) for size in images.shape[1:3]]
-    before = overlap // 2
-    after = [
-        _STEP * count + overlap - before - size
-        for count, size in zip(counts, images.shape[1:3], strict=True)
-    ]
+    size = matrix.shape[1]
+    before = (size - _STEP) // 2
+    sides = images.shape[1:3]
+    ends = [_STEP * (-(-side // _STEP) - 1) + 1 for side in sides]
+    after = [end + size - 1 - before - side for end, side in zip(ends, sides, strict=True)]
     padded = jnp.pad(images, ((0, 0), (before, after[0]), (before, after[1]), (0, 0)))
-    rows, columns = (_STEP * (count - 1) + 1 for count in counts)
-    return jnp.stack(
-        [
-            padded[:, row : row + rows : _STEP, column : column + columns : _STEP]
-            for row in range(_STEP + overlap)
-            for column in range(_STEP + overlap)
+    # Or XLA would compute what leads to `images` anew for each of the sums.
+    padded = lax.optimization_barrier(padded)
+    rows = [padded[:, row : row + ends[0] : _STEP] for row in range(size)]
+    half = _sums(matrix, rows, axis=0)
+    columns = [half[:, :, :, column : column + ends[1] : _STEP] for column in range(size)]
+    tiles = _sums(matrix, columns, axis=1)
+    return tiles.reshape(_TILE * _TILE, *tiles.shape[2:])
+
+
+def _side_by_side(matrix: np.ndarray, products: jax.Array) -> jax.Array:
+    """M p M^T of products p, beside each other.
+
+    Args:
+      matrix: M, [4, 6].
+      products: [36, batch, rows, columns, features].
+
+    Returns:
+      [batch, 4 rows, 4 columns, features].
+    """
+    _, batch, rows, columns, features = products.shape
+    products = products.reshape(_TILE, _TILE, *products.shape[1:])
+    half = _sums(matrix, list(products), axis=0)
+    tiles = _sums(matrix, [half[:, column] for column in range(_TILE)], axis=1)
+    pixels = tiles.transpose(2, 3, 0, 4, 1, 5)
+    return pixels.reshape(batch, _STEP * rows, _STEP * columns, features)
+
+
+def _of_kernel(matrix: np.ndarray, kernel: jax.Array) -> jax.Array:
+    """M k M^T of kernels k, [size * size, in, out], as [n * n, in, out] where M is [n, size].
+
+    One product of matrices for both directions, with M's Kronecker square.
+    """
+    return jnp.tensordot(jnp.asarray(np.kron(matrix, matrix), kernel.dtype), kernel, 1)
+
+
+def _sums(matrix: np.ndarray, arrays: Sequence[jax.Array], axis: int) -> jax.Array:
+    """Stacks, for each row of `matrix`, the sum of `arrays` that it weighs, zeros left out."""
+    sums = []
+    for row in matrix:
+        terms = [
+            array if weight == 1 else jnp.asarray(weight, array.dtype) * array
+            for weight, array in zip(row, arrays, strict=True)
+            if weight
         ]
-    )
-
-
-def _untiled(tiles: jax.Array) -> jax.Array:
-    """Puts tiles [16, batch, rows, columns, features] side by side."""
-    _, batch, rows, columns, features = tiles.shape
-    tiles = tiles.reshape(_STEP, _STEP, batch, rows, columns, features)
-    return tiles.transpose(2, 3, 0, 4, 1, 5).reshape(batch, _STEP * rows, _STEP * columns, features)
+        sums.append(functools.reduce(jnp.add, terms))
+    return jnp.stack(sums, axis)

@@ -10,7 +10,10 @@ training began.
 
 import sys
 
-from skdsam_jax import runtime
+from skdsam_jax import allocator, runtime
+
+if __name__ == "__main__":
+    allocator.restart_with_tcmalloc()
 
 runtime.configure()
 

@@ -1,7 +1,8 @@
 """Times every convolution of a ResNet-18 by itself: `python -m benchmarks.convolutions`.
 
-Forward, the gradient of its input and the gradient of its filter, here and in PyTorch
-(channels_last), on a CPU in float32, in turns. Their sum is what no change around the convolutions
+Forward, the gradient of its input and the gradient of its filter, here in the form of
+`config.model.convolution=winograd` and in the direct one, and in PyTorch (channels_last), on a CPU
+in float32, in turns. Their sum is what no change around the convolutions
 can save of a training step; the first one's input needs no gradient there. PyTorch is the extra
 `benchmark`; without it only this library is timed.
 """
@@ -16,10 +17,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from benchmarks.options import add_json, make_parser, positive, write_json
-from benchmarks.worker import Worker
+from benchmarks.worker import Worker, as_commands_start
 
 PASSES = ("forward", "input gradient", "filter gradient")
 OURS, THEIRS = "skdsam_jax", "pytorch"
+
+# Implementation to the class that times it, and what it is made with.
+_IMPLEMENTATIONS = {
+    OURS: ("JaxConvolution", "winograd"),
+    f"{OURS}_direct": ("JaxConvolution", "direct"),
+    THEIRS: ("PytorchConvolution",),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +83,10 @@ def resnet18(width: int, batch: int, size: int) -> tuple[Convolution, ...]:
 
 
 class JaxConvolution:
-    """Times one convolution, as the network's layers compute it."""
+    """Times one convolution, as the network's layers compute it in a form of `CONVOLUTIONS`."""
+
+    def __init__(self, form: str) -> None:
+        self._form = form
 
     def load(self, shape: Convolution) -> None:
         """Compiles its three passes."""
@@ -85,12 +96,13 @@ class JaxConvolution:
         import jax
         import jax.numpy as jnp
 
-        from skdsam_jax.models.operations import fast_convolution
+        from skdsam_jax.models.layers import CONVOLUTIONS
 
+        convolve = CONVOLUTIONS[self._form]
         padding, stride = shape.kernel_size // 2, (shape.stride, shape.stride)
 
         def forward(images: jax.Array, kernel: jax.Array) -> jax.Array:
-            return fast_convolution(
+            return convolve(
                 images,
                 kernel,
                 stride,
@@ -164,17 +176,16 @@ def measure(shapes: Sequence[Convolution], repeats: int) -> dict[str, Any]:
     Returns:
       Plain values, as `--json` writes them; seconds are medians.
     """
-    implementations = {OURS: "JaxConvolution"}
-    if importlib.util.find_spec("torch"):
-        implementations[THEIRS] = "PytorchConvolution"
     environment = {"JAX_ENABLE_COMPILATION_CACHE": "false", "JAX_PLATFORMS": "cpu"}
     with contextlib.ExitStack() as stack:
-        workers = {
-            name: stack.enter_context(
-                Worker(f"benchmarks.convolutions:{target}", environment=environment)
-            )
-            for name, target in implementations.items()
-        }
+        workers = {}
+        for name, (target, *arguments) in _IMPLEMENTATIONS.items():
+            if name == THEIRS and not importlib.util.find_spec("torch"):
+                continue
+            # PyTorch as its users start it.
+            ours = {} if name == THEIRS else environment | as_commands_start()
+            worker = Worker(f"benchmarks.convolutions:{target}", *arguments, environment=ours)
+            workers[name] = stack.enter_context(worker)
         rows = [_measure(shape, workers, repeats) for shape in shapes]
         facts = [worker("describe") for worker in workers.values()]
     totals = {

@@ -10,7 +10,7 @@ from typing import Any
 # Before JAX starts: it would take most of a GPU's memory, which PyTorch shares here.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
-from skdsam_jax import runtime
+from skdsam_jax import allocator, runtime
 
 runtime.configure()
 
@@ -85,8 +85,9 @@ class JaxTraining:
         self.inputs = self.trainer.inputs(0)
 
     def describe(self) -> dict[str, Any]:
-        """Hardware, versions and size of the network."""
+        """Hardware, versions, allocator and size of the network."""
         return {
+            "allocator": allocator.name(),
             "hardware": describe_hardware(self.trainer.mesh),
             "versions": describe_versions(),
             "parameters": self.trainer.parameter_count,

@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks.agreement import Agreement, compare
 from benchmarks.settings import Settings
-from benchmarks.worker import Worker
+from benchmarks.worker import Worker, as_commands_start
+from skdsam_jax.allocator import find_tcmalloc
 
 OURS = "skdsam_jax"
 
@@ -31,7 +32,8 @@ class Plan:
     Attributes:
       settings: of each method.
       convolutions: further forms to time this library's step with, beside that of `settings`.
-      one_arena: whether to time it also with memory kept between steps, see `training.host_memory`.
+      other_allocator: whether to time each also with the allocator that its users do not have
+        without asking: this library with the C library's, PyTorch with TCMalloc.
       variants: of PyTorch, "eager" or "compile"; may be empty.
       platform: JAX's name of the device, "cpu" or "gpu".
       steps: per measurement.
@@ -43,7 +45,7 @@ class Plan:
 
     settings: Sequence[Settings]
     convolutions: Sequence[str]
-    one_arena: bool
+    other_allocator: bool
     variants: Sequence[str]
     platform: str
     steps: int
@@ -83,13 +85,17 @@ def measure(plan: Plan) -> dict[str, Any]:
             for form in plan.convolutions:
                 other = dataclasses.replace(settings, convolution=form)
                 workers[settings.method, f"{OURS}_{form}"] = stack.enter_context(_ours(other))
-            if plan.one_arena:
-                keeping = _ours(settings, MALLOC_ARENA_MAX="1")
-                workers[settings.method, f"{OURS}_one_arena"] = stack.enter_context(keeping)
+            if plan.other_allocator:
+                default = stack.enter_context(_ours(settings, LD_PRELOAD=""))
+                workers[settings.method, f"{OURS}_default_allocator"] = default
             for variant in plan.variants:
-                theirs = stack.enter_context(_pytorch(settings, plan.platform, variant))
-                theirs("load", ours("weights"))
-                workers[settings.method, f"pytorch_{variant}"] = theirs
+                allocators = {"": {}}
+                if plan.other_allocator:
+                    allocators["_tcmalloc"] = {"LD_PRELOAD": find_tcmalloc() or ""}
+                for suffix, environment in allocators.items():
+                    theirs = _pytorch(settings, plan.platform, variant, **environment)
+                    workers[settings.method, f"pytorch_{variant}{suffix}"] = theirs
+                    stack.enter_context(theirs)("load", ours("weights"))
         facts = {key: worker("describe") for key, worker in workers.items()}
         first = {key: worker("first_step") for key, worker in workers.items()}
         seconds = _take_turns(plan, workers)
@@ -104,7 +110,11 @@ def measure(plan: Plan) -> dict[str, Any]:
                 settings,
                 mine,
                 {name: seconds[settings.method, name] for name in mine},
-                {name: first[settings.method, name] for name in mine},
+                {
+                    name: {"allocator": facts[settings.method, name]["allocator"]}
+                    | first[settings.method, name]
+                    for name in mine
+                },
                 peak,
             )
             agreement = agreements[settings.method]
@@ -148,13 +158,13 @@ def check_agreement(settings: Settings, platform: str) -> Agreement:
 
 def _ours(settings: Settings, **environment: str) -> Worker:
     target = "benchmarks.jax_training:JaxTraining"
-    return Worker(target, settings, environment=_ENVIRONMENT | environment)
+    return Worker(target, settings, environment=_ENVIRONMENT | as_commands_start() | environment)
 
 
-def _pytorch(settings: Settings, platform: str, variant: str) -> Worker:
+def _pytorch(settings: Settings, platform: str, variant: str, **environment: str) -> Worker:
     device = "cpu" if platform == "cpu" else "cuda"
     target = "benchmarks.pytorch_training:PytorchTraining"
-    return Worker(target, settings, device, variant == "compile")
+    return Worker(target, settings, device, variant == "compile", environment=environment)
 
 
 def _take_turns(
@@ -190,7 +200,7 @@ def _summarize(
     settings: Settings,
     workers: Mapping[str, Worker],
     seconds: Mapping[str, Sequence[float]],
-    first: Mapping[str, Mapping[str, float]],
+    first: Mapping[str, Mapping[str, Any]],
     peak: float,
 ) -> dict[str, Any]:
     """What was measured of one method."""

@@ -12,7 +12,7 @@ import json
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import convolutions, report, scaling, topology
@@ -26,10 +26,6 @@ _BLOCK = re.compile(r"(<!-- (goals|printed \S+) -->\n).*?(<!-- end -->\n)", re.D
 
 _TRAINING = "train_step_cpu.json"
 _WIDE = "train_step_wrn16_2_cpu.json"
-_OVER_ONE_ARENA = "skdsam_jax over skdsam_jax_one_arena"
-_WITH_WINOGRAD = "train_step_winograd_cpu.json"
-_WINOGRAD = "train_step_convolution_cpu.json"
-_WINOGRAD_AGAIN = "train_step_convolution_again_cpu.json"
 _DIGITS = "startup_digits_cpu.json"
 _CIFAR100 = "startup_cifar100_cpu.json"
 
@@ -76,21 +72,17 @@ def _ratio(name: str) -> Callable[[Mapping[str, Any]], float]:
     return lambda result: result["ratios"][name]["median"]
 
 
-def _over_pytorch(method: str) -> Callable[[Mapping[str, Any]], float]:
-    return _ratio(f"{method}: skdsam_jax over pytorch_eager")
-
-
 def _implementation(
     result: Mapping[str, Any], name: str, method: str = "cross_entropy"
 ) -> Mapping[str, Any]:
     return result["methods"][method]["implementations"][name]
 
 
-def _over_direct(number: str) -> Callable[[Mapping[str, Any]], float]:
-    """A number of Winograd's convolutions over that of direct ones."""
+def _over(number: str, name: str, method: str) -> Callable[[Mapping[str, Any]], float]:
+    """A number of this library's step over that of another implementation."""
     return lambda result: (
-        _implementation(result, "skdsam_jax")[number]
-        / _implementation(result, "skdsam_jax_direct")[number]
+        _implementation(result, "skdsam_jax", method)[number]
+        / _implementation(result, name, method)[number]
     )
 
 
@@ -115,23 +107,42 @@ def _of_start(name: str, file: str, *, cold: float, warm: float) -> tuple[Goal, 
     )
 
 
+def _of_steps(name: str, method: str, file: str, aim: float) -> Iterator[Goal]:
+    """A step against PyTorch's, and against what this library's was."""
+    for other, words, least in (
+        ("pytorch_eager", "PyTorch", aim),
+        ("pytorch_eager_tcmalloc", "PyTorch with TCMalloc", None),
+        ("skdsam_jax_direct", "that with direct convolutions", None),
+        ("skdsam_jax_default_allocator", "that with the C library's allocator", None),
+    ):
+        ratio = _ratio(f"{method}: skdsam_jax over {other}")
+        yield Goal(f"{name}, speed over {words}", file, ratio, least)
+
+
+def _of_memory(name: str, method: str) -> Iterator[Goal]:
+    """What a step takes, over what it takes otherwise."""
+    for number, other, words, most in (
+        ("memory", "skdsam_jax_default_allocator", "that with the C library's allocator", 1.3),
+        ("memory", "skdsam_jax_direct", "that with direct convolutions", None),
+        ("memory", "pytorch_eager", "PyTorch's", None),
+        ("compilation", "skdsam_jax_direct", "that with direct convolutions", 1.5),
+    ):
+        field = {"memory": "peak_memory_bytes", "compilation": "compile_seconds"}[number]
+        read = _over(field, other, method)
+        yield Goal(f"{name}, {number} over {words}", _TRAINING, read, at_most=most)
+
+
 GOALS = (
-    Goal("cross-entropy, speed over PyTorch", _TRAINING, _over_pytorch("cross_entropy"), 1.1),
-    Goal("SKDSAM, speed over PyTorch", _TRAINING, _over_pytorch("skdsam"), 1.1),
+    *_of_steps("cross-entropy", "cross_entropy", _TRAINING, 1.1),
+    *_of_steps("SKDSAM", "skdsam", _TRAINING, 1.1),
     Goal(
         "SKDSAM's step over cross-entropy's",
         _TRAINING,
         lambda result: 1 / _ratio("skdsam_jax: skdsam over cross_entropy")(result),
         at_most=1.10,
     ),
-    Goal(
-        "memory of cross-entropy's step over PyTorch's",
-        _TRAINING,
-        lambda result: (
-            _implementation(result, "skdsam_jax")["peak_memory_bytes"]
-            / _implementation(result, "pytorch_eager")["peak_memory_bytes"]
-        ),
-    ),
+    *_of_memory("cross-entropy", "cross_entropy"),
+    *_of_memory("SKDSAM", "skdsam"),
     Goal(
         "gathering and distorting a batch, of the step",
         _TRAINING,
@@ -139,56 +150,9 @@ GOALS = (
         at_most=0.03,
         form="{:.2%}",
     ),
-    Goal("WRN-16-2, cross-entropy, over PyTorch", _WIDE, _over_pytorch("cross_entropy"), 1.0),
-    Goal("WRN-16-2, SKDSAM, over PyTorch", _WIDE, _over_pytorch("skdsam"), 1.0),
-    *(
-        Goal(
-            f"{name} with one arena, over the default",
-            _TRAINING,
-            # Its ratios are the default's over others.
-            lambda result, method=method: 1 / _ratio(f"{method}: {_OVER_ONE_ARENA}")(result),
-        )
-        for name, method in (("cross-entropy", "cross_entropy"), ("SKDSAM", "skdsam"))
-    ),
-    *(
-        Goal(
-            f"memory of {name}'s step with one arena, over the default's",
-            _TRAINING,
-            lambda result, method=method: (
-                _implementation(result, "skdsam_jax_one_arena", method)["peak_memory_bytes"]
-                / _implementation(result, "skdsam_jax", method)["peak_memory_bytes"]
-            ),
-            at_most=1.3,
-        )
-        for name, method in (("cross-entropy", "cross_entropy"), ("SKDSAM", "skdsam"))
-    ),
-    *(
-        Goal(f"{name} with Winograd's convolutions, over PyTorch", _WITH_WINOGRAD, read, 1.1)
-        for name, read in (
-            ("cross-entropy", _over_pytorch("cross_entropy")),
-            ("SKDSAM", _over_pytorch("skdsam")),
-        )
-    ),
-    *(
-        Goal(f"{words}, over direct ones{again}", file, read, at_most=aim)
-        for file, again in ((_WINOGRAD, ""), (_WINOGRAD_AGAIN, ", again"))
-        for words, read, aim in (
-            (
-                "cross-entropy with Winograd's convolutions",
-                _ratio("cross_entropy: skdsam_jax over skdsam_jax_direct"),
-                None,
-            ),
-            ("their compilation", _over_direct("compile_seconds"), 1.5),
-            ("their memory", _over_direct("peak_memory_bytes"), None),
-        )
-    ),
+    *_of_steps("WRN-16-2, cross-entropy", "cross_entropy", _WIDE, 1.0),
+    *_of_steps("WRN-16-2, SKDSAM", "skdsam", _WIDE, 1.0),
     *_of_start("digits", _DIGITS, cold=15, warm=5),
-    Goal(
-        "digits with one arena, command to first step, no caches",
-        "startup_digits_one_arena_cpu.json",
-        lambda result: result["cold_seconds"],
-        form="{:.1f} s",
-    ),
     *_of_start("CIFAR-100", _CIFAR100, cold=30, warm=15),
     Goal(
         "`import skdsam_jax.losses`, beyond `import jax`",

@@ -13,6 +13,7 @@ from benchmarks.pytorch_losses import LOSSES
 from benchmarks.pytorch_network import Network
 from benchmarks.random_images import random_images
 from benchmarks.settings import LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, Settings
+from skdsam_jax import allocator
 
 
 class PytorchTraining:
@@ -62,8 +63,9 @@ class PytorchTraining:
         self._step = 0
 
     def describe(self) -> dict[str, Any]:
-        """Versions, threads and size of the network."""
+        """Versions, allocator, threads and size of the network."""
         return {
+            "allocator": allocator.name(),
             "versions": {"torch": torch.__version__},
             "threads": torch.get_num_threads(),
             "parameters": sum(parameter.numel() for parameter in self.network.parameters()),

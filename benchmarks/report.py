@@ -24,13 +24,13 @@ def describe(result: dict[str, Any]) -> str:
         f"matrix peak {peak / 1e9:,.0f} GFLOP/s; "
         + ", ".join(f"{name} {version}" for name, version in result["versions"].items()),
         "",
-        f"{'method':14}{'implementation':17}{'images/s':>10}{'of peak':>9}{'memory':>10}"
+        f"{'method':14}{'implementation':30}{'images/s':>10}{'of peak':>9}{'memory':>10}"
         f"{'first step':>12}",
     ]
     for method, measured in result["methods"].items():
         for name, numbers in measured["implementations"].items():
             lines.append(
-                f"{method:14}{name:17}{numbers['images_per_second']:10,.1f}"
+                f"{method:14}{name:30}{numbers['images_per_second']:10,.1f}"
                 f"{numbers['share_of_matrix_peak']:9.1%}"
                 f"{numbers['peak_memory_bytes'] / 2**30:6.2f} GiB"
                 f"{numbers['first_step_seconds']:10.1f} s"

@@ -35,7 +35,7 @@ class Settings:
     examples: int = 50_000
     image_size: int = 32
     classes: int = 100
-    convolution: str = "direct"
+    convolution: str = "winograd"
     steps_per_dispatch: int | None = None
 
     @property

@@ -47,16 +47,13 @@ print(middle - start, time.perf_counter() - middle)
 """
 
 
-def seconds_to_first_step(
-    flags: Sequence[str], cache: str, limit: float, **variables: str
-) -> float:
+def seconds_to_first_step(flags: Sequence[str], cache: str, limit: float) -> float:
     """From the command to its first step.
 
     Args:
       flags: of `train.py`, without the workdir.
       cache: what XDG_CACHE_HOME is set to.
       limit: seconds to wait at most.
-      **variables: of the environment, beside those of this process.
 
     Raises:
       RuntimeError: the command ended before, or took longer; the message is what it wrote.
@@ -71,7 +68,7 @@ def seconds_to_first_step(
         process = subprocess.Popen(
             [sys.executable, "train.py", f"--workdir={folder}/run", *flags],
             cwd=ROOT,
-            env={**environment, **variables, "XDG_CACHE_HOME": cache},
+            env={**environment, "XDG_CACHE_HOME": cache},
             stdin=subprocess.DEVNULL,
             stdout=theirs,
             stderr=theirs,
@@ -114,17 +111,11 @@ def main(arguments: Sequence[str]) -> int:
     options.add_argument("--config", default="configs/digits.py", help="what is started")
     options.add_argument("--repeats", type=positive, default=3, help="warm starts; default 3")
     options.add_argument("--limit", type=float, default=600, help="seconds to wait for a step")
-    options.add_argument(
-        "--one_arena", action="store_true", help="start with MALLOC_ARENA_MAX=1, on a CPU"
-    )
     add_json(options)
     parsed, rest = options.parse_known_args(arguments)
     flags = [f"--config={parsed.config}", *rest]
-    variables = {"MALLOC_ARENA_MAX": "1"} if parsed.one_arena else {}
     with tempfile.TemporaryDirectory() as cache:
-        start = functools.partial(
-            seconds_to_first_step, cache=cache, limit=parsed.limit, **variables
-        )
+        start = functools.partial(seconds_to_first_step, cache=cache, limit=parsed.limit)
         cold = start(flags)
         # Before these have filled what the caches still lack.
         other = start([*flags, *_OTHER_NUMBERS])

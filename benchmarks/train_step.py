@@ -20,6 +20,7 @@ from benchmarks.measure import Plan, find_platform, measure
 from benchmarks.options import add_json, make_parser, positive, write_json
 from benchmarks.report import describe
 from benchmarks.settings import CONVOLUTIONS, METHODS, MODELS, Settings
+from skdsam_jax.allocator import find_tcmalloc
 
 VARIANTS = ("eager", "compile")
 
@@ -50,13 +51,14 @@ def parser() -> argparse.ArgumentParser:
         "--convolution",
         nargs="+",
         choices=CONVOLUTIONS,
-        default=["direct"],
+        default=["winograd"],
         help="this library's form of 3x3 convolutions; each after the first is timed beside it",
     )
     add(
-        "--one_arena",
+        "--other_allocator",
         action="store_true",
-        help="on a CPU: time this library's step also as MALLOC_ARENA_MAX=1 makes it",
+        help="on a CPU: time this library also with the C library's allocator, PyTorch also with "
+        "TCMalloc",
     )
     add(
         "--pytorch",
@@ -87,8 +89,10 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     """What to measure, on the device that JAX finds.
 
     Raises:
-      ValueError: PyTorch was asked for and is not installed.
+      ValueError: PyTorch or TCMalloc was asked for and is not installed.
     """
+    if arguments.other_allocator and find_tcmalloc() is None:
+        raise ValueError("--other_allocator: TCMalloc is not installed")
     installed = importlib.util.find_spec("torch") is not None
     if arguments.pytorch and not installed:
         raise ValueError('--pytorch: PyTorch is not installed; pip install -e ".[benchmark]"')
@@ -116,7 +120,7 @@ def make_plan(arguments: argparse.Namespace) -> Plan:
     return Plan(
         settings,
         others,
-        arguments.one_arena,
+        arguments.other_allocator,
         variants,
         platform,
         steps,

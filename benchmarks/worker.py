@@ -10,6 +10,8 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any
 
+from skdsam_jax.allocator import find_tcmalloc
+
 
 class WorkerError(RuntimeError):
     """A call failed in a worker; the message is the worker's traceback."""
@@ -73,6 +75,11 @@ class Worker:
         if not succeeded:
             raise WorkerError(result)
         return result
+
+
+def as_commands_start() -> dict[str, str]:
+    """The environment in which `allocator.restart_with_tcmalloc` has commands run."""
+    return {"LD_PRELOAD": os.environ.get("LD_PRELOAD", find_tcmalloc() or "")}
 
 
 @contextlib.contextmanager

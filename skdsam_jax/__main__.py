@@ -6,7 +6,7 @@
 import importlib
 import sys
 
-from skdsam_jax import runtime
+from skdsam_jax import allocator, runtime
 from skdsam_jax.options import known
 
 # Name to what it is for; the module of that name has `main(arguments) -> exit code`.
@@ -20,6 +20,12 @@ COMMANDS = {
     "predict": "classify pictures with the network of a run",
     "export": "write the network of a run as StableHLO, safetensors or ONNX",
 }
+
+
+def start() -> int:
+    """`main` as a process of its own."""
+    allocator.restart_with_tcmalloc()
+    return main()
 
 
 def main() -> int:
@@ -37,4 +43,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(start())

@@ -6,6 +6,8 @@ import os
 import pathlib
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Commands that tests run within their own process must not start it anew.
+os.environ.setdefault("LD_PRELOAD", "")
 os.environ.setdefault("JAX_NUM_CPU_DEVICES", "8")
 # One cache of compilations serves all processes of a test run and those that tests start. Tests are
 # made of many small ones, which JAX does not keep by default.

@@ -146,7 +146,7 @@ def test_a_wheel_carries_the_configs_and_the_command(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (entry_points,) = (name for name in names if name.endswith("entry_points.txt"))
-        assert "skdsam = skdsam_jax.__main__:main" in archive.read(entry_points).decode()
+        assert "skdsam = skdsam_jax.__main__:start" in archive.read(entry_points).decode()
     for path in (ROOT / "skdsam_jax").rglob("*.py"):
         assert path.relative_to(ROOT).as_posix() in names
     assert {f"skdsam_jax/configs/{name}.py" for name in CONFIGS} <= names

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from skdsam_jax import __version__, runtime
+from skdsam_jax import __version__, allocator, runtime
 from skdsam_jax.experiment import config
 from skdsam_jax.trained.checkpoint_files import digest
 from skdsam_jax.training.state import TrainState
@@ -93,13 +93,14 @@ def describe_origin(mesh: jax.sharding.Mesh) -> dict[str, Any]:
       mesh: the devices that computed them.
 
     Returns:
-      `command`, `commit`, `versions`, `xla_flags` and `hardware`.
+      `command`, `commit`, `versions`, `xla_flags`, `allocator` and `hardware`.
     """
     return {
         "command": describe_command(),
         "commit": describe_commit(),
         "versions": describe_versions(),
         "xla_flags": runtime.xla_flags(),
+        "allocator": allocator.name(),
         "hardware": describe_hardware(mesh),
     }
 

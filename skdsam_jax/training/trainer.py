@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from skdsam_jax import allocator
 from skdsam_jax.data import Dataset
 from skdsam_jax.data.augmentation.distort import Look
 from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
@@ -24,7 +25,7 @@ from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.building import build_method, compute_types
 from skdsam_jax.training.device_memory import check_memory
-from skdsam_jax.training.host_memory import KeptMemory, is_asked_for
+from skdsam_jax.training.host_memory import KeptMemory
 from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, empty_sums
@@ -116,7 +117,7 @@ class Trainer:
         self._dispatch = self._steps_on(self._replicated)
         self._evaluate = jit(self.programs.evaluate)
         on_cpu = mesh.devices.flat[0].platform == "cpu"
-        self._memory = KeptMemory() if on_cpu and is_asked_for() else None
+        self._memory = KeptMemory() if on_cpu and allocator.name() == "tcmalloc" else None
         self._norm = jit(optax.tree.norm)
         self.empty_sums = jit(lambda: empty_sums(self._sum_shapes))
 
@@ -176,8 +177,6 @@ class Trainer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._memory is not None:
-            self._memory.close()
         for pipeline in (self._training, *self._evaluations.values()):
             pipeline.close()
 

@@ -38,7 +38,9 @@ def test_the_command_writes_what_it_measured(tmp_path, capsys):
     flags = "--width 4 --batch_size 2 --image_size 8 --repeats 2 --json"
     assert main([*flags.split(), str(file)]) == 0
     result = json.loads(file.read_text())
-    expected = {"skdsam_jax"} | ({"pytorch"} if importlib.util.find_spec("torch") else set())
+    expected = {"skdsam_jax", "skdsam_jax_direct"} | (
+        {"pytorch"} if importlib.util.find_spec("torch") else set()
+    )
     assert set(result["seconds_of_all"]) == expected
     assert len(result["convolutions"]) == 11
     assert all(

@@ -93,7 +93,7 @@ def test_matrix_and_classes_agree_with_the_accuracies(evaluated):
 
 
 def test_it_says_what_it_was_measured_on(evaluated):
-    for name in ("command", "commit", "versions", "xla_flags", "hardware", "config"):
+    for name in ("command", "commit", "versions", "xla_flags", "allocator", "hardware", "config"):
         assert name in evaluated
     assert evaluated["versions"]["jax"]
 

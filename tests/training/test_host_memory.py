@@ -1,12 +1,12 @@
-"""What a step on a CPU frees is kept for the next one on request, and does not pile up."""
+"""What TCMalloc keeps of a step on a CPU for the next one does not pile up."""
 
 import os
-import platform
 import subprocess
 import sys
 
 import pytest
 
+from skdsam_jax import allocator
 from skdsam_jax.training import host_memory
 from skdsam_jax.training.host_memory import Excess, KeptMemory
 
@@ -28,19 +28,22 @@ print(taken, training.peak_memory_bytes(), faults // 20)
 """
 
 
-def _train(**variables):
-    users = ("MALLOC_", "GLIBC_TUNABLES")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(users)}
-    command = [sys.executable, "-c", TRAINING]
-    environment = inherited | variables
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+def _train(preloaded):
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING],
+        env=os.environ | {"LD_PRELOAD": preloaded},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     return map(int, done.stdout.split())
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(allocator.find_tcmalloc() is None, reason="TCMalloc is not installed")
 def test_a_step_finds_the_memory_of_the_last_one_and_seldom_takes_more():
-    taken, kept, faults = _train(MALLOC_ARENA_MAX="1")
-    _, peak, all_faults = _train()
+    taken, kept, faults = _train(allocator.find_tcmalloc())
+    _, peak, all_faults = _train("")
     assert taken > 32 * 2**20  # What glibc always gives back.
     assert kept < peak + 1.5 * taken
     assert faults < all_faults / 2
@@ -73,45 +76,12 @@ def test_steps_may_come_to_use_more():
     assert _found(*[100] * 6, *[200] * 50) == [3, 7, 8, 9, 10, 11]
 
 
-@pytest.mark.parametrize(
-    ("libc", "variables", "asked"),
-    [
-        ("glibc", {"MALLOC_ARENA_MAX": "1"}, True),
-        ("glibc", {}, False),
-        ("glibc", {"MALLOC_ARENA_MAX": "2"}, False),
-        ("glibc", {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "1"}, False),
-        ("glibc", {"MALLOC_ARENA_MAX": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}, False),
-        ("", {"MALLOC_ARENA_MAX": "1"}, False),
-    ],
-)
-def test_one_arena_of_glibc_asks_for_it(monkeypatch, libc, variables, asked):
-    monkeypatch.setattr(platform, "libc_ver", lambda: (libc, "2.36"))
-    monkeypatch.setattr(os, "environ", variables)
-    assert host_memory.is_asked_for() == asked
-
-
-def test_memory_is_kept_from_the_first_dispatch_to_the_end(monkeypatch):
-    """And given back after compilation, when it is too much, and at the end."""
-    calls = []
-
-    class Libc:
-        def mallopt(self, parameter, value):
-            calls.append((parameter, value))
-
-        def malloc_trim(self, pad):
-            calls.append("given back")
-
-    monkeypatch.setattr(host_memory, "_libc", Libc)
-    monkeypatch.setattr(host_memory, "resident_bytes", lambda: 100)
+def test_free_memory_is_given_back_after_compilation_and_when_there_is_too_much(monkeypatch):
+    released, resident = [], [100] * 6 + [200, 100, 100]
+    monkeypatch.setattr(allocator, "release_free_memory", lambda: released.append(len(resident)))
+    monkeypatch.setattr(host_memory, "resident_bytes", lambda: resident.pop(0))
     memory = KeptMemory()
-    memory.close()
-    assert calls == []
-    memory.after_dispatch()
-    assert calls == [(-4, 0), (-1, -1), "given back"]
     for _ in range(10):
         memory.after_dispatch()
-    assert calls[3:] == ["given back"]
-    memory.close()
-    assert calls[4:] == [(-4, 65536), (-3, 32 * 2**20), (-1, 64 * 2**20), "given back"]
-    memory.close()
-    assert len(calls) == 8
+    # At first without a look; then as `Excess` finds it.
+    assert released == [9, 6, 2]

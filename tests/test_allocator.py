@@ -1,0 +1,97 @@
+"""A command starts itself anew with TCMalloc, where there is one and nobody chose otherwise."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from skdsam_jax import allocator
+
+# Stands for TCMalloc, as it is everywhere where there is Linux's usual C library.
+PROGRAM = """
+import json, os, sys
+from skdsam_jax import allocator
+allocator._LIBRARIES = ("libabsent.so.4", "libm.so.6")
+before = os.environ.get("LD_PRELOAD")
+print(json.dumps([os.getpid(), before]), flush=True)
+allocator.restart_with_tcmalloc()
+print(json.dumps([sys.argv, sys.stdin.read()]))
+"""
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="LD_PRELOAD is Linux's")
+
+
+def _run(*options, **variables):
+    environment = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+    done = subprocess.run(
+        [sys.executable, *options, "-c", PROGRAM, "one", "two words"],
+        input="typed",
+        env=environment | variables,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr == ""
+    *starts, last = map(json.loads, done.stdout.splitlines())
+    assert last == [["-c", "one", "two words"], "typed"]
+    return starts
+
+
+@linux
+@pytest.mark.parametrize("options", [(), ("-X", "utf8", "-W", "error")])
+def test_a_program_is_started_again_once_as_the_same_process(options):
+    first, second = _run(*options)
+    assert first[0] == second[0]
+    assert first[1] is None
+    assert pathlib.Path(second[1]).name.startswith("libm.so.6")
+
+
+@linux
+@pytest.mark.parametrize("chosen", ["", "libm.so.6"])
+def test_who_has_chosen_is_left_alone(chosen):
+    assert [start[1] for start in _run(LD_PRELOAD=chosen)] == [chosen]
+
+
+@pytest.mark.parametrize("missing", ["library", "linux", "executable"])
+def test_all_stays_as_it_is_where_there_is_nothing_to_start_with(monkeypatch, missing):
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("was started anew"))
+    # What is absent never becomes what is looked for.
+    monkeypatch.setattr(allocator, "find_tcmalloc", lambda: None if missing == "library" else "lib")
+    if missing == "linux":
+        monkeypatch.setattr(sys, "platform", "darwin")
+    if missing == "executable":
+        monkeypatch.setattr(sys, "executable", "")
+    allocator.restart_with_tcmalloc()
+
+
+def test_a_system_that_refuses_is_gone_on_without(monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(os, "execve", refuse)
+    monkeypatch.setattr(allocator, "find_tcmalloc", lambda: "lib")
+    allocator.restart_with_tcmalloc()
+
+
+def test_looking_for_tcmalloc_does_not_put_it_to_use():
+    allocator.find_tcmalloc()
+    assert allocator.name() == "default"
+    allocator.release_free_memory()
+
+
+@pytest.mark.skipif(allocator.find_tcmalloc() is None, reason="TCMalloc is not installed")
+def test_tcmalloc_is_known_by_name():
+    program = "from skdsam_jax import allocator as a; a.release_free_memory(); print(a.name())"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"LD_PRELOAD": allocator.find_tcmalloc()},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "tcmalloc\n"

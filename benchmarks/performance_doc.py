@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from benchmarks import convolutions, report, scaling, topology
+from benchmarks import convolutions, report, rounding, scaling, topology
 from benchmarks.options import make_parser
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -25,6 +25,7 @@ RESULTS = ROOT / "results" / "benchmarks"
 _BLOCK = re.compile(r"(<!-- (goals|printed \S+) -->\n).*?(<!-- end -->\n)", re.DOTALL)
 
 _TRAINING = "train_step_cpu.json"
+_CHOICES = "train_step_choices_cpu.json"
 _WIDE = "train_step_wrn16_2_cpu.json"
 _DIGITS = "startup_digits_cpu.json"
 _CIFAR100 = "startup_cifar100_cpu.json"
@@ -107,42 +108,54 @@ def _of_start(name: str, file: str, *, cold: float, warm: float) -> tuple[Goal, 
     )
 
 
-def _of_steps(name: str, method: str, file: str, aim: float) -> Iterator[Goal]:
-    """A step against PyTorch's, and against what this library's was."""
-    for other, words, least in (
-        ("pytorch_eager", "PyTorch", aim),
-        ("pytorch_eager_tcmalloc", "PyTorch with TCMalloc", None),
-        ("skdsam_jax_direct", "that with direct convolutions", None),
-        ("skdsam_jax_default_allocator", "that with the C library's allocator", None),
+def _against_choices(name: str, method: str, file: str) -> Iterator[Goal]:
+    """A step against what it would be with other choices, in speed, memory and compilation."""
+    direct, default = "skdsam_jax_direct", "skdsam_jax_default_allocator"
+    for other, words in (
+        (direct, "direct convolutions"),
+        (default, "the C library's allocator"),
     ):
         ratio = _ratio(f"{method}: skdsam_jax over {other}")
-        yield Goal(f"{name}, speed over {words}", file, ratio, least)
-
-
-def _of_memory(name: str, method: str) -> Iterator[Goal]:
-    """What a step takes, over what it takes otherwise."""
+        yield Goal(f"{name}, speed over that with {words}", file, ratio)
     for number, other, words, most in (
-        ("memory", "skdsam_jax_default_allocator", "that with the C library's allocator", 1.3),
-        ("memory", "skdsam_jax_direct", "that with direct convolutions", None),
-        ("memory", "pytorch_eager", "PyTorch's", None),
-        ("compilation", "skdsam_jax_direct", "that with direct convolutions", 1.5),
+        ("peak_memory_bytes", default, "memory over that with the C library's allocator", 1.3),
+        ("peak_memory_bytes", direct, "memory over that with direct convolutions", None),
+        ("compile_seconds", direct, "compilation over that of direct convolutions", 1.5),
     ):
-        field = {"memory": "peak_memory_bytes", "compilation": "compile_seconds"}[number]
-        read = _over(field, other, method)
-        yield Goal(f"{name}, {number} over {words}", _TRAINING, read, at_most=most)
+        read = _over(number, other, method)
+        yield Goal(f"{name}, {words}", file, read, at_most=most)
+
+
+def _against_pytorch(name: str, method: str, file: str, least: float) -> Goal:
+    ratio = _ratio(f"{method}: skdsam_jax over pytorch_eager")
+    return Goal(f"{name}, speed over PyTorch", file, ratio, least)
+
+
+def _against_tcmalloc(name: str, method: str, file: str) -> Goal:
+    ratio = _ratio(f"{method}: skdsam_jax over pytorch_eager_tcmalloc")
+    return Goal(f"{name}, speed over PyTorch with TCMalloc", file, ratio)
 
 
 GOALS = (
-    *_of_steps("cross-entropy", "cross_entropy", _TRAINING, 1.1),
-    *_of_steps("SKDSAM", "skdsam", _TRAINING, 1.1),
+    _against_pytorch("cross-entropy", "cross_entropy", _TRAINING, 1.1),
+    _against_pytorch("cross-entropy again", "cross_entropy", _CHOICES, 1.1),
+    _against_tcmalloc("cross-entropy", "cross_entropy", _CHOICES),
+    _against_pytorch("SKDSAM", "skdsam", _TRAINING, 1.1),
     Goal(
         "SKDSAM's step over cross-entropy's",
         _TRAINING,
         lambda result: 1 / _ratio("skdsam_jax: skdsam over cross_entropy")(result),
         at_most=1.10,
     ),
-    *_of_memory("cross-entropy", "cross_entropy"),
-    *_of_memory("SKDSAM", "skdsam"),
+    *_against_choices("cross-entropy", "cross_entropy", _CHOICES),
+    *(
+        Goal(
+            f"{name}, memory over PyTorch's",
+            _TRAINING,
+            _over("peak_memory_bytes", "pytorch_eager", method),
+        )
+        for name, method in (("cross-entropy", "cross_entropy"), ("SKDSAM", "skdsam"))
+    ),
     Goal(
         "gathering and distorting a batch, of the step",
         _TRAINING,
@@ -150,8 +163,16 @@ GOALS = (
         at_most=0.03,
         form="{:.2%}",
     ),
-    *_of_steps("WRN-16-2, cross-entropy", "cross_entropy", _WIDE, 1.0),
-    *_of_steps("WRN-16-2, SKDSAM", "skdsam", _WIDE, 1.0),
+    _against_pytorch("WRN-16-2, cross-entropy", "cross_entropy", _WIDE, 1.0),
+    _against_pytorch("WRN-16-2, SKDSAM", "skdsam", _WIDE, 1.0),
+    *(
+        goal
+        for name, method in (("cross-entropy", "cross_entropy"), ("SKDSAM", "skdsam"))
+        for goal in (
+            _against_tcmalloc(f"WRN-16-2, {name}", method, _WIDE),
+            *_against_choices(f"WRN-16-2, {name}", method, _WIDE),
+        )
+    ),
     *_of_start("digits", _DIGITS, cold=15, warm=5),
     *_of_start("CIFAR-100", _CIFAR100, cold=30, warm=15),
     Goal(
@@ -223,6 +244,7 @@ def _devices(result: Mapping[str, Any]) -> str:
 _PRINTERS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
     "train_step": _only(report.describe),
     "convolutions": _only(convolutions.describe),
+    "rounding": _only(rounding.describe),
     "scaling_tpu": topology.table,
     "scaling": _only(_devices),
 }

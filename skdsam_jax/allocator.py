@@ -1,9 +1,11 @@
 """The allocator of a command's process: TCMalloc, where the machine has it.
 
 XLA takes the temporary memory of each training step on a CPU from the process' allocator, a
-gigabyte for a ResNet-18. The C library gives blocks of that size back to the kernel, which clears
-every page anew for the next step: a tenth to a quarter of a step's time. TCMalloc keeps them
-(Debian and Ubuntu: libtcmalloc-minimal4; Fedora: gperftools-libs; conda: gperftools).
+gigabyte and more for a ResNet-18. The C library gives blocks of that size back to the kernel, which
+clears every page anew for the next step. TCMalloc keeps them (Debian and Ubuntu:
+libtcmalloc-minimal4; Fedora: gperftools-libs; conda: gperftools). Once it has put something small
+into one of them it takes another beside it, and from then on no more: a process grows by one step's
+temporary memory.
 
 A process has the allocator that it was started with, so a command starts itself once more.
 """
@@ -19,8 +21,8 @@ _LIBRARIES = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 
 _VARIABLE = "LD_PRELOAD"
 
-# Returns all free memory to the kernel; of gperftools' malloc_extension_c.h.
-_RELEASE = "MallocExtension_ReleaseFreeMemory"
+# What gperftools' malloc_extension_c.h declares, and other allocators do not have.
+_OWN_FUNCTION = "MallocExtension_ReleaseFreeMemory"
 
 
 def restart_with_tcmalloc() -> None:
@@ -59,10 +61,4 @@ def find_tcmalloc() -> str | None:
 def name() -> str:
     """Which allocator this process was started with: "tcmalloc", or "default"."""
     linux = sys.platform.startswith("linux")
-    return "tcmalloc" if linux and hasattr(ctypes.CDLL(None), _RELEASE) else "default"
-
-
-def release_free_memory() -> None:
-    """Has TCMalloc return every free page to the kernel; nothing where it is not in use."""
-    if name() == "tcmalloc":
-        getattr(ctypes.CDLL(None), _RELEASE)()
+    return "tcmalloc" if linux and hasattr(ctypes.CDLL(None), _OWN_FUNCTION) else "default"

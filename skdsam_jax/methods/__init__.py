@@ -38,6 +38,7 @@ from skdsam_jax.methods.pd_byot import PdByot
 from skdsam_jax.methods.ps_kd import PsKd
 from skdsam_jax.methods.sad import Sad
 from skdsam_jax.methods.skdsam import Skdsam
+from skdsam_jax.methods.skdsam_plus import SkdsamPlus
 from skdsam_jax.methods.tf_kd import TfKd
 from skdsam_jax.methods.uskd import Uskd
 from skdsam_jax.methods.zipf import Zipf
@@ -63,6 +64,7 @@ METHODS: dict[str, type[Method]] = {
     "ps_kd": PsKd,
     "sad": Sad,
     "skdsam": Skdsam,
+    "skdsam_plus": SkdsamPlus,
     "skdsam_sla": SkdsamSla,
     "sla_sd": SlaSd,
     "tf_kd": TfKd,

@@ -1,4 +1,4 @@
-"""What the thesis claims, and what runs say of it.
+"""What the thesis claims, and what runs say of it; and of what this library adds to SKDSAM.
 
 A claim compares two kinds of runs that differ in nothing but what it is about. Every pair of
 experiments that are such gives an answer of its own, for its data, network and epochs, and for no
@@ -78,6 +78,8 @@ def _kind(method: str, **options: Sequence[Any]) -> dict[str, Sequence[Any]]:
 _ATTENDING = tuple(energy for energy in ENERGIES if energy != "uniform")
 _SKDSAM = _kind("skdsam", energy=ENERGIES)
 _CROSS_ENTROPY = _kind("cross_entropy")
+# What `skdsam_plus` is by default.
+_PLUS = {"label_weight": (1.0,), "warm_up": (0.5,)}
 _PLAIN = {"data.cutout": ("none",), "data.mixup_alpha": (0.0,)}
 
 CLAIMS: tuple[Claim, ...] = (
@@ -133,6 +135,15 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim("SLA adds to SKDSAM", "4.18, 4.19", _kind("skdsam_sla"), _SKDSAM),
     Claim("PD-BYOT's decays matter", "4.3 to 4.6", _kind("pd_byot"), _kind("byot"), directed=False),
+    *(
+        Claim(f"with labels and a warm-up SKDSAM beats {name}", "not in it", first, second)
+        for first in (_kind("skdsam", **_PLUS),)
+        for name, second in (
+            ("itself without", _kind("skdsam", label_weight=(None,), warm_up=(None,))),
+            ("cross_entropy", _CROSS_ENTROPY),
+            ("byot", _kind("byot")),
+        )
+    ),
 )
 
 

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from skdsam_jax import allocator
 from skdsam_jax.data import Dataset
 from skdsam_jax.data.augmentation.distort import Look
 from skdsam_jax.data.pipelines.order import ReadingOrder, evaluation_order
@@ -25,7 +24,6 @@ from skdsam_jax.models.variables import Functional
 from skdsam_jax.options import ConfigError
 from skdsam_jax.training.building import build_method, compute_types
 from skdsam_jax.training.device_memory import check_memory
-from skdsam_jax.training.host_memory import KeptMemory
 from skdsam_jax.training.programs import Inputs, Programs
 from skdsam_jax.training.state import TrainState
 from skdsam_jax.training.step import EpochSums, empty_sums
@@ -116,8 +114,6 @@ class Trainer:
         self._initial = jit(self.programs.initial)
         self._dispatch = self._steps_on(self._replicated)
         self._evaluate = jit(self.programs.evaluate)
-        on_cpu = mesh.devices.flat[0].platform == "cpu"
-        self._memory = KeptMemory() if on_cpu and allocator.name() == "tcmalloc" else None
         self._norm = jit(optax.tree.norm)
         self.empty_sums = jit(lambda: empty_sums(self._sum_shapes))
 
@@ -190,10 +186,7 @@ class Trainer:
         self, state: TrainState, sums: EpochSums, inputs: Inputs, count: int
     ) -> tuple[TrainState, EpochSums, Sums]:
         """`count` training steps; `state` and `sums` are used up. See `step.train_steps`."""
-        results = self._dispatch(state, sums, inputs, count=count)
-        if self._memory is not None:
-            self._memory.after_dispatch()
-        return results
+        return self._dispatch(state, sums, inputs, count=count)
 
     def lower(self, count: int = 1) -> jax.stages.Lowered:
         """What `dispatch` compiles, for an abstract state: nothing is allocated or compiled."""

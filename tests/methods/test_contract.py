@@ -40,7 +40,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 # Methods whose deepest exit teaches shallow ones, and learns nothing from that.
-TEACHER_IS_STOPPED = ("byot", "pd_byot", "skdsam", "skdsam_sla")
+TEACHER_IS_STOPPED = ("byot", "pd_byot", "skdsam", "skdsam_plus", "skdsam_sla")
 
 
 @dataclasses.dataclass

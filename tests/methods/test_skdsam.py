@@ -1,5 +1,7 @@
 """What is SKDSAM's own: who learns from the attention weights."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -124,3 +126,26 @@ def test_links_mask_the_head_and_not_the_trunk(images):
     with_links, without = _network(), _network(attention_links=False)
     assert "link" in with_links.params["exits"]["heads"]["0"]
     assert "link" not in without.params["exits"]["heads"]["0"]
+
+
+def test_skdsam_plus_is_skdsam_with_other_defaults(images):
+    options = dataclasses.asdict(METHODS["skdsam_plus"].Options())
+    others = dataclasses.asdict(METHODS["skdsam"].Options())
+    changed = {name: value for name, value in options.items() if value != others[name]}
+    assert changed == {"name": "skdsam_plus", "label_weight": 1.0, "warm_up": 0.5}
+    labels = jnp.arange(8, dtype=jnp.int32) % CLASSES
+    moment = Moment(jnp.int32(0), 1, jnp.int32(3), 40, jnp.int32(3), jax.random.key(0))
+    batch = _batch(images, labels)._replace(moment=moment)
+    plain = _network(label_weight=1.0, warm_up=0.5)
+    plus = Functional(
+        lambda rngs: create_method(
+            METHODS["skdsam_plus"].Options(),
+            create_backbone(TINY, width=4, rngs=rngs),
+            CLASSES,
+            rngs=rngs,
+        )
+    )
+    params, model_state = jax.jit(plain.init)(0)
+    assert plus.merge(params, model_state).loss(batch)[0] == pytest.approx(
+        float(plain.merge(params, model_state).loss(batch)[0]), rel=1e-6
+    )

@@ -50,7 +50,7 @@ OTHERS = {SMALL: ("resnext29_8x64d",), PHOTOGRAPHS: ("resnext50_32x4d", "densene
 
 # Exits of a method, 0 for one on each stage; of others there is the deepest alone.
 EXITS = {
-    **dict.fromkeys(("byot", "mixskd", "msd", "pd_byot", "skdsam", "skdsam_sla"), 0),
+    **dict.fromkeys(("byot", "mixskd", "msd", "pd_byot", "skdsam", "skdsam_plus", "skdsam_sla"), 0),
     "dks": 3,
     "lightskd": 2,
     "okddip": 4,

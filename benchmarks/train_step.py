@@ -7,7 +7,7 @@ from the same weights, and the command stops if they differ.
 
 The device is JAX's. On a GPU the compute type is bfloat16, under autocast in PyTorch, which runs
 eagerly and compiled; on a CPU it is float32 and eager. PyTorch is the extra `benchmark`; without
-it only this library is timed. Memory is the peak of thirty steps or more.
+it only this library is timed. Memory is the peak of twenty steps or more.
 """
 
 import argparse
@@ -72,8 +72,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--memory_steps",
         type=positive,
-        default=30,
-        help="whose peak is shown, at least; by default 30",
+        default=20,
+        help="whose peak is shown, at least; by default 20",
     )
     add(
         "--agreement",

@@ -223,7 +223,7 @@ def describe(result: dict[str, Any]) -> str:
     heads = [f"{name}: forward, input, filter, GFLOP/s" for name in names]
     lines = [
         f"{hardware['device']} ({hardware['cpu']}, {hardware['cpu_cores']} cores)",
-        f"{'convolutions':28}" + "".join(f"{head:>45}" for head in heads),
+        f"{'convolutions':28}" + "".join(f"{head:>53}" for head in heads),
     ]
     fields = [field.name for field in dataclasses.fields(Convolution)]
     for row in result["convolutions"]:
@@ -231,10 +231,10 @@ def describe(result: dict[str, Any]) -> str:
         for name in names:
             seconds = row["seconds"][name]
             line += "".join(
-                f"{1e3 * seconds[key]:10.1f} ms" if key in seconds else f"{'-':>13}"
+                f"{1e3 * seconds[key]:12.1f} ms" if key in seconds else f"{'-':>15}"
                 for key in PASSES
             )
-            line += f"{len(seconds) * row['flops'] / sum(seconds.values()) / 1e9:6.0f}"
+            line += f"{len(seconds) * row['flops'] / sum(seconds.values()) / 1e9:8.0f}"
         lines.append(line)
     for name, seconds in result["seconds_of_all"].items():
         speed = result["flops_of_all"] / seconds / 1e9

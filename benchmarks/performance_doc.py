@@ -91,7 +91,9 @@ def _middle(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _of_start(name: str, file: str, *, cold: float, warm: float) -> tuple[Goal, Goal]:
+def _of_start(
+    name: str, file: str, *, cold: float | None = None, warm: float | None = None
+) -> tuple[Goal, Goal]:
     """A run's first step, in seconds: without any cache, and as it is from then on."""
     goal = functools.partial(Goal, file=file, form="{:.1f} s")
     return (
@@ -174,7 +176,9 @@ GOALS = (
         )
     ),
     *_of_start("digits", _DIGITS, cold=15, warm=5),
+    _of_start("digits, before both choices", "startup_digits_before_cpu.json")[0],
     *_of_start("CIFAR-100", _CIFAR100, cold=30, warm=15),
+    _of_start("CIFAR-100, before both choices", "startup_cifar100_before_cpu.json")[0],
     Goal(
         "`import skdsam_jax.losses`, beyond `import jax`",
         _DIGITS,

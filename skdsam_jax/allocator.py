@@ -15,11 +15,15 @@ import ctypes
 import os
 import pathlib
 import sys
+import sysconfig
+from collections.abc import Iterator
 
 # Either library; the first has the allocator alone, the other a profiler too.
 _LIBRARIES = ("libtcmalloc_minimal.so.4", "libtcmalloc.so.4")
 
+# The dynamic linker's variable, and what stands between names in it.
 _VARIABLE = "LD_PRELOAD"
+_SEPARATORS = {":", " "}
 
 # What gperftools' malloc_extension_c.h declares, and other allocators do not have.
 _OWN_FUNCTION = "MallocExtension_ReleaseFreeMemory"
@@ -43,19 +47,25 @@ def restart_with_tcmalloc() -> None:
 
 
 def find_tcmalloc() -> str | None:
-    """The file of TCMalloc that the dynamic linker finds, None where there is none.
+    """The file of TCMalloc, None where there is none; it is not loaded.
 
-    It stays loaded, next to the allocator in use, which does not change by that.
+    To load it into a process that has another allocator would let it free what that one gave out.
     """
     for name in _LIBRARIES:
-        with contextlib.suppress(OSError):
-            ctypes.CDLL(name)
-            # By its whole path: a linker that starts a program may look in fewer places.
-            for line in pathlib.Path("/proc/self/maps").read_text().splitlines():
-                path = line.split(maxsplit=5)[-1]
-                if pathlib.Path(path).name.startswith(name) and pathlib.Path(path).is_file():
-                    return path
+        for folder in _folders():
+            if (path := folder / name).is_file() and not _SEPARATORS & set(str(path)):
+                return str(path)
     return None
+
+
+def _folders() -> Iterator[pathlib.Path]:
+    """Where libraries are: those the user added, Python's own such as conda's, and the system's."""
+    added = os.environ.get("LD_LIBRARY_PATH", "").split(":")
+    yield from (pathlib.Path(folder) for folder in added if folder)
+    yield pathlib.Path(sys.base_prefix) / "lib"
+    if architecture := sysconfig.get_config_var("MULTIARCH"):
+        yield pathlib.Path("/usr/lib") / architecture
+    yield from map(pathlib.Path, ("/usr/lib64", "/usr/lib", "/usr/local/lib"))
 
 
 def name() -> str:

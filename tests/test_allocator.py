@@ -10,11 +10,15 @@ import pytest
 
 from skdsam_jax import allocator
 
-# Stands for TCMalloc, as it is everywhere where there is Linux's usual C library.
+# What stands for TCMalloc is a library that every process has anyway.
 PROGRAM = """
 import json, os, sys
 from skdsam_jax import allocator
-allocator._LIBRARIES = ("libabsent.so.4", "libm.so.6")
+with open("/proc/self/maps") as file:
+    mapped = {line.split()[-1] for line in file if "/libc" in line}
+found = {path for path in mapped if path.rsplit("/", 1)[1].startswith(("libc.so", "libc-"))}
+(library,) = found
+allocator.find_tcmalloc = lambda: library
 before = os.environ.get("LD_PRELOAD")
 print(json.dumps([os.getpid(), before]), flush=True)
 allocator.restart_with_tcmalloc()
@@ -46,11 +50,11 @@ def test_a_program_is_started_again_once_as_the_same_process(options):
     first, second = _run(*options)
     assert first[0] == second[0]
     assert first[1] is None
-    assert pathlib.Path(second[1]).name.startswith("libm.so.6")
+    assert pathlib.Path(second[1]).name.startswith(("libc.so", "libc-"))
 
 
 @linux
-@pytest.mark.parametrize("chosen", ["", "libm.so.6"])
+@pytest.mark.parametrize("chosen", ["", "libc.so.6"])
 def test_who_has_chosen_is_left_alone(chosen):
     assert [start[1] for start in _run(LD_PRELOAD=chosen)] == [chosen]
 
@@ -78,9 +82,30 @@ def test_a_system_that_refuses_is_gone_on_without(monkeypatch):
     allocator.restart_with_tcmalloc()
 
 
-def test_looking_for_tcmalloc_does_not_put_it_to_use():
-    allocator.find_tcmalloc()
+def test_tcmalloc_is_found_where_libraries_are_and_not_loaded(tmp_path, monkeypatch):
+    """Loaded beside another allocator it would free what that one gave out."""
+    monkeypatch.setattr(allocator, "_folders", lambda: iter([tmp_path / "a", tmp_path / "b"]))
+    assert allocator.find_tcmalloc() is None
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "libtcmalloc.so.4").write_text("no library")
+    assert allocator.find_tcmalloc() == str(tmp_path / "b" / "libtcmalloc.so.4")
+    (tmp_path / "b" / "libtcmalloc_minimal.so.4").write_text("no library")
+    assert allocator.find_tcmalloc() == str(tmp_path / "b" / "libtcmalloc_minimal.so.4")
     assert allocator.name() == "default"
+
+
+def test_a_name_that_the_linker_would_cut_is_no_use(tmp_path, monkeypatch):
+    (tmp_path / "two words").mkdir()
+    (tmp_path / "two words" / "libtcmalloc.so.4").write_text("no library")
+    monkeypatch.setattr(allocator, "_folders", lambda: iter([tmp_path / "two words"]))
+    assert allocator.find_tcmalloc() is None
+
+
+def test_folders_of_the_user_come_first(monkeypatch):
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/first::/second")
+    assert [str(folder) for folder in allocator._folders()][:2] == ["/first", "/second"]
+    monkeypatch.delenv("LD_LIBRARY_PATH")
+    assert pathlib.Path("/usr/lib64") in allocator._folders()
 
 
 @pytest.mark.skipif(allocator.find_tcmalloc() is None, reason="TCMalloc is not installed")

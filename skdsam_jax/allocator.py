@@ -51,11 +51,25 @@ def find_tcmalloc() -> str | None:
 
     To load it into a process that has another allocator would let it free what that one gave out.
     """
+    needed = _kind(sys.executable)
+    if needed is None:
+        return None
     for name in _LIBRARIES:
         for folder in _folders():
-            if (path := folder / name).is_file() and not _SEPARATORS & set(str(path)):
+            path = folder / name
+            if not _SEPARATORS & set(str(path)) and _kind(path) == needed:
                 return str(path)
     return None
+
+
+def _kind(file: str | os.PathLike[str]) -> tuple[bytes, bytes] | None:
+    """Word size and processor of an ELF file; None of any other, or where there is none."""
+    try:
+        with open(file, "rb") as opened:
+            header = opened.read(20)
+    except OSError:
+        return None
+    return (header[4:5], header[18:20]) if header.startswith(b"\x7fELF") else None
 
 
 def _folders() -> Iterator[pathlib.Path]:

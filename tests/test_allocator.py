@@ -82,22 +82,49 @@ def test_a_system_that_refuses_is_gone_on_without(monkeypatch):
     allocator.restart_with_tcmalloc()
 
 
-def test_tcmalloc_is_found_where_libraries_are_and_not_loaded(tmp_path, monkeypatch):
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """Where libraries are looked for; a made-up one is written there by its header alone."""
+    found = [tmp_path / "a", tmp_path / "b", tmp_path / "two words"]
+    monkeypatch.setattr(allocator, "_folders", lambda: iter(found))
+
+    def write(folder, name, header=b"\x7fELF" + b"\x02" + bytes(13) + b"\x3e\x00"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(header)
+        return str(tmp_path / folder / name)
+
+    monkeypatch.setattr(sys, "executable", write("c", "python"))
+    return write
+
+
+def test_tcmalloc_is_found_where_libraries_are_and_not_loaded(folders):
     """Loaded beside another allocator it would free what that one gave out."""
-    monkeypatch.setattr(allocator, "_folders", lambda: iter([tmp_path / "a", tmp_path / "b"]))
     assert allocator.find_tcmalloc() is None
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "libtcmalloc.so.4").write_text("no library")
-    assert allocator.find_tcmalloc() == str(tmp_path / "b" / "libtcmalloc.so.4")
-    (tmp_path / "b" / "libtcmalloc_minimal.so.4").write_text("no library")
-    assert allocator.find_tcmalloc() == str(tmp_path / "b" / "libtcmalloc_minimal.so.4")
+    large = folders("b", "libtcmalloc.so.4")
+    assert allocator.find_tcmalloc() == large
+    minimal = folders("b", "libtcmalloc_minimal.so.4")
+    assert allocator.find_tcmalloc() == minimal
     assert allocator.name() == "default"
 
 
-def test_a_name_that_the_linker_would_cut_is_no_use(tmp_path, monkeypatch):
-    (tmp_path / "two words").mkdir()
-    (tmp_path / "two words" / "libtcmalloc.so.4").write_text("no library")
-    monkeypatch.setattr(allocator, "_folders", lambda: iter([tmp_path / "two words"]))
+def test_a_name_that_the_linker_would_cut_is_no_use(folders):
+    folders("two words", "libtcmalloc.so.4")
+    assert allocator.find_tcmalloc() is None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"", b"no library", b"\x7fELF\x01" + bytes(13) + b"\x3e\x00", b"\x7fELF\x02" + bytes(15)],
+)
+def test_a_library_for_other_processes_is_no_use(folders, header):
+    folders("a", "libtcmalloc.so.4", header)
+    assert allocator.find_tcmalloc() is None
+    usable = folders("b", "libtcmalloc.so.4")
+    assert allocator.find_tcmalloc() == usable
+
+
+def test_where_programs_are_of_another_kind_there_is_none(folders, monkeypatch):
+    monkeypatch.setattr(sys, "executable", __file__)
     assert allocator.find_tcmalloc() is None
 
 

@@ -26,10 +26,7 @@ _MOST_MARKS = 20
 
 def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
     """The last epoch's accuracy of all experiments of a table, one above the other."""
-    labels = [
-        f"{shortened(words.method, 24)}, {shortened(words.network, 26)}"
-        for words, _ in reversed(experiments)
-    ]
+    labels = _labels(experiments)[::-1]
     values = [100 * by_seed(each.summaries, "test_accuracy") for each in reversed(experiments)]
 
     def fill(figure: "Figure") -> None:
@@ -47,19 +44,25 @@ def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
     return Picture(name, f"Test accuracy in the last epoch, {bars}: {table}", png)
 
 
+def _labels(experiments: Sequence[Experiment]) -> list[str]:
+    """A name for each; the network is no part of it where it is the same for all."""
+    words = [each.words for each in experiments]
+    if len({each.network for each in words}) == 1:
+        return [shortened(each.method, 50) for each in words]
+    return [f"{shortened(each.method, 24)}, {shortened(each.network, 24)}" for each in words]
+
+
 def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | None:
     """The deepest exit of all experiments of a table over the images that each read.
 
     None where fewer than two have metrics.jsonl and counted their images.
     """
     lines = []
-    for experiment in experiments:
+    for experiment, label in zip(experiments, _labels(experiments), strict=True):
         curves, count = learning_curves(experiment), images_read(experiment.summaries[0])
         if curves is None or count is None:
             continue
         series, epochs = curves.test[-1], experiment.summaries[0]["config"]["training"]["epochs"]
-        words = experiment.words
-        label = f"{shortened(words.method, 24)}, {shortened(words.network, 22)}"
         lines.append((series.epochs * count[0] / epochs / 1e3, series.mean, label))
     if len(lines) < 2:
         return None

@@ -183,8 +183,8 @@ def measure(shapes: Sequence[Convolution], repeats: int) -> dict[str, Any]:
             if name == THEIRS and not importlib.util.find_spec("torch"):
                 continue
             # PyTorch as its users start it.
-            ours = {} if name == THEIRS else environment | as_commands_start()
-            worker = Worker(f"benchmarks.convolutions:{target}", *arguments, environment=ours)
+            variables = {} if name == THEIRS else environment | as_commands_start()
+            worker = Worker(f"benchmarks.convolutions:{target}", *arguments, environment=variables)
             workers[name] = stack.enter_context(worker)
         rows = [_measure(shape, workers, repeats) for shape in shapes]
         facts = [worker("describe") for worker in workers.values()]

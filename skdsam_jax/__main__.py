@@ -23,7 +23,7 @@ COMMANDS = {
 
 
 def start() -> int:
-    """`main` as a process of its own."""
+    """`main` as a process of its own, with the allocator that suits training."""
     allocator.restart_with_tcmalloc()
     return main()
 

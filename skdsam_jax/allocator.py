@@ -3,9 +3,8 @@
 XLA takes the temporary memory of each training step on a CPU from the process' allocator, a
 gigabyte and more for a ResNet-18. The C library gives blocks of that size back to the kernel, which
 clears every page anew for the next step. TCMalloc keeps them (Debian and Ubuntu:
-libtcmalloc-minimal4; Fedora: gperftools-libs; conda: gperftools). Once it has put something small
-into one of them it takes another beside it, and from then on no more: a process grows by one step's
-temporary memory.
+libtcmalloc-minimal4; Fedora: gperftools-libs; conda: gperftools). Within its first steps a process
+then grows once by a step's temporary memory, for which there is no explanation yet.
 
 A process has the allocator that it was started with, so a command starts itself once more.
 """
@@ -32,9 +31,9 @@ _OWN_FUNCTION = "MallocExtension_ReleaseFreeMemory"
 def restart_with_tcmalloc() -> None:
     """Starts this process' program anew, with TCMalloc, on Linux where it is installed.
 
-    The process keeps its number, its files and its terminal. Whoever has set LD_PRELOAD, if to
-    nothing, has chosen: then, and where there is no TCMalloc, this returns and all stays as it is.
-    It belongs before anything slow is imported.
+    The process keeps its PID, its files and its terminal. Whoever has set LD_PRELOAD, if to nothing,
+    has chosen: then, and where there is no TCMalloc, this returns and all stays as it is. It belongs
+    before anything slow is imported.
     """
     if not sys.platform.startswith("linux") or not sys.executable or _VARIABLE in os.environ:
         return

@@ -63,7 +63,6 @@ def test_who_has_chosen_is_left_alone(chosen):
 def test_all_stays_as_it_is_where_there_is_nothing_to_start_with(monkeypatch, missing):
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     monkeypatch.setattr(os, "execve", lambda *_: pytest.fail("was started anew"))
-    # What is absent never becomes what is looked for.
     monkeypatch.setattr(allocator, "find_tcmalloc", lambda: None if missing == "library" else "lib")
     if missing == "linux":
         monkeypatch.setattr(sys, "platform", "darwin")

@@ -81,7 +81,7 @@ def fast_convolution(
 ) -> jax.Array:
     """`convolution`, by `winograd_convolution` on a CPU where that is faster.
 
-    It is for 3x3 kernels of stride 1 padded by one pixel, from 64 to 64 features or more, on maps
+    It is for 3x3 kernels of stride 1 padded by one pixel, between 64 features or more, on maps
     that tiles of 4x4 pixels cover without much waste. In float32 both forms differ by some 1e-6 of
     the largest value.
 

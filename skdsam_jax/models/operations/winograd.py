@@ -124,8 +124,8 @@ def _of_tiles(matrix: np.ndarray, images: jax.Array) -> jax.Array:
     """M t M^T of every tile t of `images`, 4 pixels apart, zero beyond the border.
 
     Tiles of more than 4 pixels a side overlap; the first begins half of that outside. One direction
-    comes after the other, as sums of slices: of the transforms a third of the weights are zero, and
-    few slices compile fast.
+    comes after the other, as sums of slices: a quarter of the transforms' weights are zero, and few
+    slices compile fast.
 
     Args:
       matrix: M, [6, pixels of a tile's side].

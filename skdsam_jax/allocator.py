@@ -31,8 +31,8 @@ _OWN_FUNCTION = "MallocExtension_ReleaseFreeMemory"
 def restart_with_tcmalloc() -> None:
     """Starts this process' program anew, with TCMalloc, on Linux where it is installed.
 
-    The process keeps its PID, its files and its terminal. Whoever has set LD_PRELOAD, if to nothing,
-    has chosen: then, and where there is no TCMalloc, this returns and all stays as it is. It belongs
+    The process keeps its PID, files and terminal. Whoever has set LD_PRELOAD, if to nothing, has
+    chosen: then, and where there is no TCMalloc, this returns and all stays as it is. It belongs
     before anything slow is imported.
     """
     if not sys.platform.startswith("linux") or not sys.executable or _VARIABLE in os.environ:

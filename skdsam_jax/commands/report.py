@@ -26,7 +26,7 @@ from skdsam_jax.report.runs import (
     find_unfinished,
     group,
 )
-from skdsam_jax.report.sections import draw_section
+from skdsam_jax.report.sections import IDENTITY_DIGITS, draw_section
 
 _PROGRAM = "python -m skdsam_jax report"
 
@@ -104,10 +104,10 @@ def _sections(made: Sequence[tables.Table], found: _Found, *, drawn: bool) -> li
     """The tables, with their pictures where these are asked for and can be drawn."""
     pictures = drawn and drawing.available()
     sections = []
-    for number, table in enumerate(made, 1):
+    for table in made:
         own = [each for each in found.experiments if each.words.table == table.title]
         apart = found.evaluations if table.title == tables.EVALUATIONS else ()
-        sections.append(draw_section(table, number, own, apart, pictures=pictures))
+        sections.append(draw_section(table, own, apart, pictures=pictures))
     return sections
 
 
@@ -146,10 +146,18 @@ def _write_html(
 
 
 def _write_pictures(folder: pathlib.Path, pictures: Sequence[drawing.Picture]) -> None:
+    """Writes the pictures; those of an earlier report there that are none of them go.
+
+    A report that could draw nothing removes nothing.
+    """
+    if not pictures:
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for picture in pictures:
-            drawing.write_picture(folder, picture)
+        written = {drawing.write_picture(folder, picture) for picture in pictures}
+        for path in folder.glob(f"*-{'[0-9a-f]' * IDENTITY_DIGITS}-*.png"):
+            if path not in written and drawing.is_own(path):
+                path.unlink()
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 

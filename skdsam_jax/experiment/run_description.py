@@ -1,4 +1,7 @@
-"""What a run was, in words that tell it from every run that it must not be averaged with."""
+"""What a run was, in words that tell it from every run that it must not be averaged with.
+
+What it was computed on is no part of that: it changes digits by rounding alone.
+"""
 
 import dataclasses
 import functools
@@ -39,7 +42,6 @@ class RunDescription:
       network: the backbone with its options.
       additions: to the recipe; plain runs come first in a table.
       training: recipe, additions, epochs, batch, type, and all other changes.
-      hardware: what it was computed on.
     """
 
     table: str
@@ -49,7 +51,6 @@ class RunDescription:
     network: str
     additions: tuple[str, ...]
     training: str
-    hardware: str
 
 
 def describe(
@@ -87,7 +88,6 @@ def describe(
         f"{fields['training.epochs']} epochs of batch {fields['training.batch_size']}",
         fields["training.compute_dtype"],
     ]
-    hardware = summary["hardware"]
     return RunDescription(
         table=f"{table}, " + (f"recipe {recipe}" if recipe else f"own recipe{own}"),
         model=summary["model"],
@@ -96,7 +96,6 @@ def describe(
         network=summary["model"] + _list(model),
         additions=additions,
         training=", ".join(training) + _list(others),
-        hardware=f"{hardware['devices']} x {hardware['device']} ({hardware['cpu']})",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from skdsam_jax.report.measures import by_seed, find_difference, images_read
-from skdsam_jax.report.runs import Evaluation, Experiment, Unfinished
+from skdsam_jax.report.runs import Evaluation, Experiment, Unfinished, machine_of
 
 Row = Mapping[str, Any]
 
@@ -56,7 +56,6 @@ def _words(experiment: Experiment) -> dict[str, str]:
         "method": words.method,
         "network": words.network,
         "training": words.training,
-        "hardware": words.hardware,
     }
 
 
@@ -64,6 +63,7 @@ def _result(experiment: Experiment) -> Row:
     summaries = experiment.summaries
     counts = images_read(summaries[0])
     row = _words(experiment) | {
+        "hardware": "; ".join(experiment.machines),
         "parameters": experiment.words.parameters,
         "images_read": None if counts is None else counts[0],
         "seeds": len(experiment.seeds),
@@ -86,6 +86,7 @@ def _runs(experiments: Sequence[Experiment]) -> Iterator[Row]:
             yield {
                 "folder": run.folder.as_posix(),
                 **_words(experiment),
+                "hardware": machine_of(run.summary),
                 "seed": run.summary["seed"],
                 "epochs": epochs,
                 "finished_epochs": epochs,

@@ -7,6 +7,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from PIL import Image
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,6 +24,9 @@ WIDTH, HEIGHT = 5.0, 3.6
 
 _DOTS_PER_INCH = 150
 _TITLE_LETTERS = 62
+
+# Who wrote the file, as it says itself.
+_SOFTWARE = "skdsam_jax report"
 
 # Class names are not formulas, whatever signs they have.
 _STYLE = {
@@ -78,8 +83,8 @@ def render(title: Sequence[str], fill: Callable[["Figure"], None], height: float
         figure.suptitle("\n".join(lines), fontsize=9)
         fill(figure)
         file = io.BytesIO()
-        # The same numbers are the same file, whatever drew it.
-        figure.savefig(file, format="png", metadata={"Software": None})
+        # The same numbers are the same file, whatever version of matplotlib drew it.
+        figure.savefig(file, format="png", metadata={"Software": _SOFTWARE})
     return file.getvalue()
 
 
@@ -111,3 +116,12 @@ def write_picture(folder: pathlib.Path, picture: Picture) -> pathlib.Path:
     path = folder / f"{picture.name}.png"
     path.write_bytes(picture.png)
     return path
+
+
+def is_own(path: pathlib.Path) -> bool:
+    """Whether a PNG file was drawn here."""
+    try:
+        with Image.open(path) as picture:
+            return picture.info.get("Software") == _SOFTWARE
+    except OSError:  # No picture, whatever its name.
+        return False

@@ -7,10 +7,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import special
 
+from skdsam_jax.experiment.run_description import settings_of
 from skdsam_jax.report.runs import Experiment
 
 # Of the interval of a difference.
 CONFIDENCE = 0.95
+
+_EPOCHS, _BATCH = "training.epochs", "training.batch_size"
 
 Summaries = Sequence[Mapping[str, Any]]
 
@@ -20,12 +23,14 @@ class Difference(NamedTuple):
 
     Attributes:
       baseline: what it is compared with.
+      differing: fields of training, beside the method, that are not the same in both.
       seeds: that both have, at least two.
       mean: of the differences over these seeds, a share.
       half_width: of the interval of `CONFIDENCE` around the mean; see `interval`.
     """
 
     baseline: Experiment
+    differing: tuple[str, ...]
     seeds: tuple[int, ...]
     mean: float
     half_width: float
@@ -68,7 +73,9 @@ def find_difference(
     """How much better an experiment is than the baseline beside it.
 
     The baseline is what has the same data, recipe, network and training, epochs and batch size
-    included, on any hardware; so nothing but the method and its options differs.
+    included, so nothing but the method and its options differs. For a method that reads V images
+    for each of a batch it may also be one whose batch is V times as large, or that reads its
+    training set as often: see `_Likeness`.
 
     Args:
       experiment: what is compared.
@@ -79,25 +86,75 @@ def find_difference(
       The difference; None if there is no such baseline, the experiment is one itself, or they have
       fewer than two seeds in common.
     """
-
-    def conditions(other: Experiment) -> tuple[str, str, str]:
-        return other.words.table, other.words.network, other.words.training
-
     if experiment.words.method == baseline:
         return None
     found = [
-        other
+        (likeness, other)
         for other in experiments
-        if other.words.method == baseline and conditions(other) == conditions(experiment)
+        if other.words.method == baseline and (likeness := _likeness(experiment, other)) is not None
     ]
     if not found:
         return None
-    theirs = means_by_seed([run for other in found for run in other.summaries], "test_accuracy")
-    ours = means_by_seed(experiment.summaries, "test_accuracy")
+    likeness, nearest = min(found, key=lambda pair: pair[0].rank)
+    ours, theirs = (
+        means_by_seed(each.summaries, "test_accuracy") for each in (experiment, nearest)
+    )
     seeds = tuple(sorted(ours.keys() & theirs.keys()))
     if len(seeds) < 2:
         return None
-    return Difference(found[0], seeds, *interval([ours[seed] - theirs[seed] for seed in seeds]))
+    mean, half_width = interval([ours[seed] - theirs[seed] for seed in seeds])
+    return Difference(nearest, likeness.differing, seeds, mean, half_width)
+
+
+class _Likeness(NamedTuple):
+    """How near a baseline is to what is compared with it.
+
+    With e epochs, a batch of b and V images read for each of it, and of the baseline E, B and W,
+    a baseline is one that differs in nothing, or
+
+        in b alone,        V b = W B              as many images a step
+        in e, or e and b,  |V e - W E| <= V / 2   as many in all, as far as epochs are whole
+
+    Attributes:
+      differing: fields of training that are not the same.
+      distance: |V e - W E|.
+    """
+
+    differing: tuple[str, ...]
+    distance: int
+
+    @property
+    def rank(self) -> tuple[int, int]:
+        """The nearest has the lowest."""
+        return len(self.differing), self.distance
+
+
+def _likeness(ours: Experiment, theirs: Experiment) -> _Likeness | None:
+    """None: they differ in something else, and are not compared."""
+    if (ours.words.table, ours.words.network) != (theirs.words.table, theirs.words.network):
+        return None
+    first, second = (_settings(each) for each in (ours, theirs))
+    differing = tuple(sorted(name for name in first if first[name] != second[name]))
+    if not differing:
+        return _Likeness(differing, 0)
+    if not set(differing) <= {_EPOCHS, _BATCH}:
+        return None
+    counts = [images_read(each.summaries[0]) for each in (ours, theirs)]
+    if None in counts:
+        return None
+    (_, views), (_, their_views) = counts
+    distance = abs(views * first[_EPOCHS] - their_views * second[_EPOCHS])
+    if _EPOCHS in differing:
+        return _Likeness(differing, distance) if distance <= views / 2 else None
+    same_steps = views * first[_BATCH] == their_views * second[_BATCH]
+    return _Likeness(differing, distance) if same_steps else None
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """The fields that decide how an experiment's network is trained, whatever the method is."""
+    apart = ("seed", "method.", "model.")  # The words of the network tell what it started from.
+    fields = settings_of(experiment.summaries[0]).items()
+    return {name: value for name, value in fields if not name.startswith(apart)}
 
 
 def images_read(summary: Mapping) -> tuple[int, int] | None:

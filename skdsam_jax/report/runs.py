@@ -60,7 +60,7 @@ class Run:
 
 
 class Experiment(NamedTuple):
-    """Runs that differ in nothing but their seed.
+    """Runs that differ in nothing but their seed, and what they were computed on.
 
     Attributes:
       words: what they are.
@@ -81,6 +81,14 @@ class Experiment(NamedTuple):
         return sorted({run.summary["seed"] for run in self.runs})
 
     @property
+    def machines(self) -> dict[str, list[Mapping[str, Any]]]:
+        """What they were computed on, sorted, to the summaries of the runs there."""
+        machines: dict[str, list[Mapping[str, Any]]] = {}
+        for summary in sorted(self.summaries, key=machine_of):
+            machines.setdefault(machine_of(summary), []).append(summary)
+        return machines
+
+    @property
     def evaluated(self) -> Run | None:
         """The run of the lowest seed that `evaluate` measured; None: it measured none."""
         measured = (run for run in self.runs if run.evaluation is not None)
@@ -97,6 +105,12 @@ class Unfinished(NamedTuple):
     seed: int
     epochs: int
     finished_epochs: int
+
+
+def machine_of(summary: Mapping[str, Any]) -> str:
+    """What a run was computed on, such as "1 x NVIDIA H200 (AMD EPYC)"."""
+    hardware = summary["hardware"]
+    return f"{hardware['devices']} x {hardware['device']} ({hardware['cpu']})"
 
 
 def find_runs(folder: pathlib.Path) -> list[Run]:

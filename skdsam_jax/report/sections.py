@@ -1,5 +1,6 @@
 """What stands on a page below each table: the pictures of its experiments."""
 
+import hashlib
 import re
 from collections.abc import Sequence
 
@@ -26,10 +27,12 @@ _KINDS = {
     "Confusion": "confusion_matrix",
 }
 
+# Within the name of a picture, of a digest of what it is of.
+IDENTITY_DIGITS = 8
+
 
 def draw_section(
     table: Table,
-    number: int,
     experiments: Sequence[Experiment] = (),
     evaluations: Sequence[Evaluation] = (),
     *,
@@ -41,7 +44,6 @@ def draw_section(
 
     Args:
       table: the table.
-      number: of the table on the page, which begins the names of the pictures.
       experiments: one for each of its rows, in a table of experiments.
       evaluations: one for each of its rows, in a table of evaluations.
       pictures: whether there are any; without, the mistakes are still named.
@@ -49,12 +51,13 @@ def draw_section(
     drawn: dict[str, list[Picture]] = {kind: [] for kind in _KINDS.values()}
     measured = []
     if pictures and len(experiments) > 1:
-        drawn["accuracies"].append(draw_accuracies(experiments, f"{number:02}-accuracies"))
-        images = draw_images_read(experiments, f"{number:02}-images_read")
+        stem = _stem(table.title, table.title)
+        drawn["accuracies"].append(draw_accuracies(experiments, f"{stem}-accuracies"))
+        images = draw_images_read(experiments, f"{stem}-images_read")
         drawn["images_read"] += [images] if images else []
-    for row, experiment in enumerate(experiments, 1):
+    for experiment in experiments:
         words, run = experiment.words, experiment.evaluated
-        stem = _stem(number, row, words.method, words.model)
+        stem = _stem(f"{words.method}-{words.model}", repr(words))
         if pictures:
             learning = draw_learning(experiment, f"{stem}-learning")
             attention = draw_attention(experiment, f"{stem}-attention")
@@ -63,10 +66,11 @@ def draw_section(
         if run is not None:
             trained = f"{words.network}; seed {run.summary['seed']}; {words.training}"
             measured.append((stem, trained, run.evaluation))
-    for row, evaluation in enumerate(evaluations, 1):
+    for evaluation in evaluations:
         method, model = evaluation.result["method"], evaluation.result["model"]
         trained = f"{model}; step {evaluation.result['step']}"
-        measured.append((_stem(number, row, method, model), trained, evaluation))
+        stem = _stem(f"{method}-{model}", evaluation.file.as_posix())
+        measured.append((stem, trained, evaluation))
     sheets, mistakes = [], []
     for stem, trained, (file, result) in measured:
         drawings = evaluation_pictures.draw(result, file.parent) if pictures else ()
@@ -80,7 +84,11 @@ def draw_section(
     return Section(table, shown, mistakes, sheets)
 
 
-def _stem(number: int, row: int, method: str, model: str) -> str:
-    """What the names of a row's pictures begin with."""
-    words = re.sub("[^a-z0-9_]+", "-", f"{method}-{model}".lower())
-    return f"{number:02}-{row:02}-{words[:40].strip('-')}"
+def _stem(words: str, identity: str) -> str:
+    """What the names of pictures begin with, whatever else is on the page.
+
+    So a picture whose numbers are the same keeps its file when rows are added.
+    """
+    readable = re.sub("[^a-z0-9_]+", "-", words.lower())[:40].strip("-")
+    digest = hashlib.sha256(identity.encode()).hexdigest()
+    return f"{readable}-{digest[:IDENTITY_DIGITS]}"

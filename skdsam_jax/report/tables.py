@@ -26,8 +26,9 @@ INTRODUCTION = (
     "epoch; several runs with one seed count as one. The best epoch was found by looking at the "
     "test set: an oracle, not a result. Each row names every field of its config that is not at "
     'its default, and how many images the network read while it trained; "2 x batch" are two for '
-    "each image of a batch. Tables differ in data, image size or recipe, and their numbers do not "
-    "compare."
+    "each image of a batch. The time of training is that of a run's steps at the rate beside it, "
+    "the median over epochs; of runs on several machines each has its own, in the order of the "
+    "hardware. Tables differ in data, image size or recipe, and their numbers do not compare."
 )
 
 # Titles of tables that are not of a data set.
@@ -125,7 +126,9 @@ def explain_differences(tables: Sequence[Table], baseline: str) -> str:
     return (
         f'"minus {baseline}" is the difference to that method in points of accuracy, paired by '
         f"seed, with the {CONFIDENCE:.0%} interval of its mean by Student's t; its n counts the "
-        "seeds that both have."
+        "seeds that both have. A method that reads several images for each of a batch is also "
+        "compared with runs that read as many in a step, or in all; their batch size or epochs "
+        'then stand behind "its".'
     )
 
 
@@ -153,8 +156,7 @@ def _row(experiment: Experiment, difference: Difference | None, minus: str) -> d
         "exits, shallow to deep": _exits(summaries),
         "attention (entropy)": _attention(summaries),
         "best epoch (oracle)": _percent(summaries, "best_test_accuracy"),
-        "images/s": _speed(summaries),
-        "hardware": _hardware(experiment),
+        **_machines(experiment),
     }
 
 
@@ -162,7 +164,10 @@ def _difference(difference: Difference | None) -> str:
     if difference is None:
         return ""
     mean, half_width = 100 * difference.mean, 100 * difference.half_width
-    return f"{mean:+.2f} ± {half_width:.2f} (n = {len(difference.seeds)})"
+    training = difference.baseline.summaries[0]["config"]["training"]
+    names = (field.partition(".")[2] for field in difference.differing)
+    notes = [f"n = {len(difference.seeds)}", *(f"its {name} {training[name]}" for name in names)]
+    return f"{mean:+.2f} ± {half_width:.2f} ({', '.join(notes)})"
 
 
 def _percent(summaries: Summaries, name: str) -> str:
@@ -216,15 +221,46 @@ def _round(count: int) -> str:
     return f"{count / 1e6:.1f} M" if count >= 999_500 else f"{count / 1e3:.0f} k"
 
 
-def _speed(summaries: Summaries) -> str:
+def _machines(experiment: Experiment) -> dict[str, str]:
+    """What the runs were computed on and how fast, a part for each machine in the same order."""
+    machines = experiment.machines
+    rates, durations, hardware = [], [], []
+    for name, summaries in machines.items():
+        rate = _speed(summaries)
+        rates.append(rate and f"{rate:.0f}")
+        durations.append(rate and _duration(summaries[0], rate))
+        versions = sorted({run["versions"]["jax"] for run in summaries})
+        hardware.append(f"{name}, jax {' and '.join(versions)}")
+    return {
+        "images/s": _parts(rates),
+        "training time": _parts(durations),
+        "hardware": _parts(hardware),
+    }
+
+
+def _parts(texts: Sequence[str | None]) -> str:
+    """One for each machine; nothing if none has any."""
+    return "; ".join(text or "-" for text in texts) if any(texts) else ""
+
+
+def _speed(summaries: Summaries) -> float | None:
+    """The median over runs of how many images of batches were trained on in a second."""
     # A run of one dispatch has none: its only one compiled.
     rates = [run["images_per_second"] for run in summaries if run["images_per_second"] is not None]
-    return f"{statistics.median(rates):.0f}" if rates else ""
+    return statistics.median(rates) if rates else None
 
 
-def _hardware(experiment: Experiment) -> str:
-    versions = sorted({run["versions"]["jax"] for run in experiment.summaries})
-    return f"{experiment.words.hardware}, jax {' and '.join(versions)}"
+def _duration(run: Mapping, rate: float) -> str | None:
+    """How long a run's steps take at this rate, such as 95 s, 14 min or 2.3 h.
+
+    None: its version did not count them.
+    """
+    if "steps" not in run:
+        return None
+    seconds = run["steps"] * run["config"]["training"]["batch_size"] / rate
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
 def _without_empty_columns(title: str, rows: Sequence[Mapping[str, str]]) -> Table:

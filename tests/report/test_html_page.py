@@ -225,10 +225,13 @@ def test_accuracies_are_drawn_over_the_images_that_runs_say_they_read(write, mon
 def test_pictures(runs, tmp_path):
     out = tmp_path / "page"
     assert main([str(runs), "--html", str(out)]) == 0
-    names = sorted(path.stem for path in out.glob("*.png"))
+    names = sorted(
+        re.fullmatch("(.+)-[0-9a-f]{8}-(.+)", path.stem).groups() for path in out.glob("*.png")
+    )
     ends = ("accuracy_against_flops", "attention", "confusion_matrix", "learning", "reliability")
-    assert names == ["01-02-skdsam-resnet18-" + end for end in (*ends, "worst_mistakes")] + [
-        "01-accuracies"
+    assert names == [
+        ("digits-recipe-thesis", "accuracies"),
+        *(("skdsam-resnet18", end) for end in (*ends, "worst_mistakes")),
     ]
     assert all(map(_is_drawn, out.glob("*.png")))
     page = (out / "index.html").read_text()
@@ -236,6 +239,25 @@ def test_pictures(runs, tmp_path):
     # The page shows the mistakes itself, not their sheet.
     assert page.count("<figure>") == len(names) - 1
     assert "://" not in re.sub('base64,[^"]*', "", page)
+
+
+def test_pictures_of_an_earlier_report_go_and_no_others(write, tmp_path):
+    """A row that stays keeps its files, to the byte, whatever rows come beside it."""
+    folder = write("ours-0", 0, _lines(0.0))
+    page, pictures = tmp_path / "page.md", tmp_path / "pictures"
+    flags = [str(folder), "--out", str(page), "--pictures", str(pictures)]
+    assert main(flags) == 0
+    alone = {path.name: path.read_bytes() for path in pictures.iterdir()}
+    assert len(alone) == 2
+    own = pictures / "mine-0a1b2c3d-learning.png"
+    Image.new("L", (2, 2)).save(own)
+    write("theirs-0", 0, _lines(0.1), method="byot")
+    assert main(flags) == 0
+    assert {name: (pictures / name).read_bytes() for name in alone} == alone
+    both = {path.name for path in pictures.iterdir()}
+    shutil.rmtree(folder / "theirs-0")
+    assert main(flags) == 0
+    assert both > {path.name for path in pictures.iterdir()} == {*alone, own.name}
 
 
 def test_many_classes_are_named_where_they_are_confused(evaluation, tmp_path):

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# In a field's metadata: declared by `number`.
+# In a field's metadata: declared by `number`; left to a run where it is None.
 _TRACED = "traced"
+_FILLED_IN = "filled_in"
 
 
 class ConfigError(ValueError):
@@ -32,6 +33,7 @@ def option(
     above: float | None = None,
     below: float | None = None,
     choices: Sequence[Any] | None = None,
+    filled_in: bool = False,
 ) -> Any:
     """Declares one field of an options dataclass.
 
@@ -43,6 +45,7 @@ def option(
       above: values must be larger than this.
       below: values must be smaller than this.
       choices: the only values taken.
+      filled_in: whether a run that begins with None there sets the value, and keeps it.
 
     Returns:
       A dataclass field that carries these limits for `build`.
@@ -50,7 +53,8 @@ def option(
     limits = {
         "minimum": minimum, "maximum": maximum, "above": above, "below": below, "choices": choices,
     }  # fmt: skip
-    return dataclasses.field(default=default, metadata={"help": help, **limits})
+    metadata = {"help": help, **limits, _FILLED_IN: filled_in}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def number(default: float | None, help: str, **limits: Any) -> Any:
@@ -68,6 +72,16 @@ def number(default: float | None, help: str, **limits: Any) -> Any:
     """
     field = option(default, help, **limits)
     return dataclasses.field(default=default, metadata={**field.metadata, _TRACED: True})
+
+
+def other_default(options: type, name: str, default: Any) -> Any:
+    """Declares a field anew as another options dataclass declares it, but for its default."""
+    return dataclasses.field(default=default, metadata=options.__dataclass_fields__[name].metadata)
+
+
+def filled_in(options: type) -> set[str]:
+    """The names of those fields of an options dataclass that a run fills in."""
+    return {field.name for field in dataclasses.fields(options) if field.metadata.get(_FILLED_IN)}
 
 
 def numbers_of(options: Any) -> dict[str, float]:
@@ -167,7 +181,8 @@ def check_value(value: Any, hint: Any, where: str, **limits: Any) -> Any:
 
 def _limits(field: dataclasses.Field) -> dict[str, Any]:
     """The limits an `option` was declared with."""
-    return {name: limit for name, limit in field.metadata.items() if name not in ("help", _TRACED)}
+    others = ("help", _TRACED, _FILLED_IN)
+    return {name: limit for name, limit in field.metadata.items() if name not in others}
 
 
 def _convert(value: Any, kind: Any, where: str) -> Any:

@@ -7,7 +7,13 @@ import typing
 import pytest
 from config_files import CONFIGS, experiment, load
 
-from skdsam_jax.experiment.config import default_config, differences, from_config_dict, to_dict
+from skdsam_jax.experiment.config import (
+    default_config,
+    differences,
+    from_config_dict,
+    left_to_the_run,
+    to_dict,
+)
 from skdsam_jax.methods import METHODS
 from skdsam_jax.options import ConfigError
 
@@ -152,3 +158,23 @@ def test_differences_name_fields_and_leave_out_what_cannot_change_the_numbers():
     config.checkpoint.every_minutes = 1.0
     after = to_dict(from_config_dict(config))
     assert differences(before, after) == ["config.method.temperature: 4.0, now 3.0"]
+
+
+def test_what_is_left_to_the_run_is_what_nobody_set():
+    """Of the options that a run fills in; of another method's there are none."""
+    config = default_config()
+    both = {"model.convolution", "model.initial_sha256"}
+    assert left_to_the_run(from_config_dict(config)) == both
+    config.model.convolution = "direct"
+    config.method.name = "knowledge_distillation"
+    names = {"model.initial_sha256", "method.teacher_sha256"}
+    assert left_to_the_run(from_config_dict(config)) == names
+
+
+def test_fields_that_may_differ_are_no_difference():
+    config = default_config()
+    before = to_dict(from_config_dict(config))
+    config.model.convolution, config.seed = "direct", 3
+    after = to_dict(from_config_dict(config))
+    assert len(differences(before, after)) == 2
+    assert differences(before, after, ["model.convolution"]) == ["config.seed: 0, now 3"]

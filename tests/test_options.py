@@ -4,7 +4,16 @@ import dataclasses
 
 import pytest
 
-from skdsam_jax.options import ConfigError, build, find, number, numbers_of, option
+from skdsam_jax.options import (
+    ConfigError,
+    build,
+    filled_in,
+    find,
+    number,
+    numbers_of,
+    option,
+    other_default,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,6 +82,31 @@ def test_numbers_are_the_fields_declared_as_such_that_have_a_value():
     assert numbers_of(build(Weighted, {"other": 3}, "config")) == {"weight": 1.0, "other": 3.0}
     with pytest.raises(ConfigError, match=r"config\.weight: takes at least 0, not -1"):
         build(Weighted, {"weight": -1}, "config")
+
+
+def test_another_default_changes_nothing_else():
+    @dataclasses.dataclass(frozen=True)
+    class Original:
+        weight: float = number(1.0, "a weight", minimum=0)
+
+    @dataclasses.dataclass(frozen=True)
+    class Changed(Original):
+        weight: float = other_default(Original, "weight", 3.0)
+
+    assert (Original().weight, numbers_of(Changed())) == (1.0, {"weight": 3.0})
+    with pytest.raises(ConfigError, match=r"config\.weight: takes at least 0, not -1"):
+        build(Changed, {"weight": -1}, "config")
+    (before,), (after,) = dataclasses.fields(Original), dataclasses.fields(Changed)
+    assert after.metadata == before.metadata
+
+
+def test_fields_that_a_run_fills_in_are_declared_so():
+    @dataclasses.dataclass(frozen=True)
+    class Begun(Sample):
+        digest: str | None = option(None, "of a file", filled_in=True)
+
+    assert (filled_in(Sample), filled_in(Begun)) == (set(), {"digest"})
+    assert build(Begun, {"digest": "ab"}, "config").digest == "ab"
 
 
 def test_find_returns_what_stands_under_a_name():

@@ -2,20 +2,16 @@
 
 import json
 import pathlib
-import re
 import shutil
 from collections.abc import Sequence
 
 from skdsam_jax import older_runs
 from skdsam_jax.commands.sweep_plan import Run
-from skdsam_jax.experiment.config import differences, from_config_dict, to_dict
+from skdsam_jax.experiment.config import differences, from_config_dict, left_to_the_run, to_dict
 from skdsam_jax.options import ConfigError
 
 # What a record is made of: the numbers of a run, without its network.
 _FILES = ("metrics.jsonl", "summary.json")
-
-# Within what is said of fields that a run fills in when it begins.
-_FILLED_IN = re.compile(r"_sha256: |^config\.model\.convolution: .*, now None$")
 
 
 def is_finished(folder: pathlib.Path) -> bool:
@@ -55,11 +51,8 @@ def check_records(runs: Sequence[Run]) -> None:
             recorded = to_dict(from_config_dict(config))
         except (KeyError, TypeError, ConfigError):
             raise ConfigError(f"--done: {summary} does not say what was run") from None
-        changed = [
-            change
-            for change in differences(recorded, to_dict(run.experiment))
-            if not _FILLED_IN.search(change)
-        ]
+        apart = left_to_the_run(run.experiment)
+        changed = differences(recorded, to_dict(run.experiment), apart)
         if changed:
             raise ConfigError(f"--done: {summary} is of another config: {'; '.join(changed)}")
 

@@ -11,7 +11,7 @@ import contextvars
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 import ml_collections
@@ -26,7 +26,7 @@ from skdsam_jax.experiment.run_options import (
 )
 from skdsam_jax.methods import METHODS, MethodOptions, current_name, find_method
 from skdsam_jax.models import ModelOptions
-from skdsam_jax.options import ConfigError, build, check_value, known
+from skdsam_jax.options import ConfigError, build, check_value, filled_in, known
 from skdsam_jax.references import is_reference
 
 SECTIONS: dict[str, type] = {
@@ -140,12 +140,31 @@ def to_dict(experiment: Experiment) -> dict[str, Any]:
     return dataclasses.asdict(experiment)
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Says which fields that can change a run's numbers differ between two `to_dict` results."""
+def left_to_the_run(experiment: Experiment) -> set[str]:
+    """The whole names of the fields that are None until a run of the experiment fills them in."""
+    sections = {name: getattr(experiment, name) for name in ("method", *SECTIONS)}
+    return {
+        f"{section}.{name}"
+        for section, options in sections.items()
+        for name in filled_in(type(options))
+        if getattr(options, name) is None
+    }
+
+
+def differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], apart: Collection[str] = ()
+) -> list[str]:
+    """Says which fields that can change a run's numbers differ between two `to_dict` results.
+
+    Args:
+      old: what was run.
+      new: what is asked for.
+      apart: whole names of fields that may differ.
+    """
     before, after = decisive_fields(old), decisive_fields(new)
     return [
         f"config.{name}: {before.get(name)!r}, now {after.get(name)!r}"
-        for name in sorted({*before, *after})
+        for name in sorted({*before, *after}.difference(apart))
         if before.get(name) != after.get(name)
     ]
 

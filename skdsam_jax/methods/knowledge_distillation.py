@@ -35,7 +35,9 @@ class KnowledgeDistillationOptions(MethodOptions):
     temperature: float = number(4.0, "softens the distilled distributions", above=0)
     teacher: str | None = option(None, "workdir of a finished run on the same classes")
     teacher_sha256: str | None = option(
-        None, "of the teacher's variables; filled in when a run begins, which then keeps to it"
+        None,
+        "of the teacher's variables; filled in when a run begins, which then keeps to it",
+        filled_in=True,
     )
 
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from skdsam_jax.methods.base import named
 from skdsam_jax.methods.skdsam import Skdsam, SkdsamOptions
-from skdsam_jax.options import number
+from skdsam_jax.options import other_default
 
 
 @dataclasses.dataclass(frozen=True)
@@ -13,17 +13,8 @@ class SkdsamPlusOptions(SkdsamOptions):
     """SKDSAM's settings with other defaults, chosen on a validation split of CIFAR-100."""
 
     name: str = named("skdsam_plus")
-    label_weight: float | None = number(
-        1.0,
-        "mu, weight of the labels in every shallow exit; None: only the deepest learns from them",
-        above=0,
-    )
-    warm_up: float | None = number(
-        0.5,
-        "share of the run over which lambda grows from 0 to its value; None: it is there at once",
-        above=0,
-        maximum=1,
-    )
+    label_weight: float | None = other_default(SkdsamOptions, "label_weight", 1.0)
+    warm_up: float | None = other_default(SkdsamOptions, "warm_up", 0.5)
 
 
 class SkdsamPlus(Skdsam):

@@ -49,6 +49,7 @@ class ModelOptions:
         "faster, otherwise as direct; both agree up to rounding; None: as the run in the workdir "
         "began, and in a new one winograd, which is filled in",
         choices=tuple(CONVOLUTIONS),
+        filled_in=True,
     )
     initial: str | None = option(
         None,
@@ -56,7 +57,9 @@ class ModelOptions:
         "and torchvision, or a repository such as timm/resnet18.a1_in1k; None: random numbers",
     )
     initial_sha256: str | None = option(
-        None, "of `initial`; filled in when a run begins, which then keeps to it"
+        None,
+        "of `initial`; filled in when a run begins, which then keeps to it",
+        filled_in=True,
     )
 
     @property

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 
 from skdsam_jax.attention import ENERGIES
 from skdsam_jax.experiment.run_description import defaults_of, settings_of
+from skdsam_jax.methods import find_method
+from skdsam_jax.methods.skdsam_plus import SkdsamPlusOptions
+from skdsam_jax.options import filled_in
 from skdsam_jax.report.measures import CONFIDENCE, interval, means_by_seed
 from skdsam_jax.report.runs import Experiment
 from skdsam_jax.report.tables import Table
@@ -20,7 +23,6 @@ TITLE = "Claims of the thesis"
 Conditions = Mapping[str, Sequence[Any]]
 
 _METHOD = "method."
-_FILLED_IN = "_sha256"  # Ends the names of fields that a run fills in.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +80,7 @@ def _kind(method: str, **options: Sequence[Any]) -> dict[str, Sequence[Any]]:
 _ATTENDING = tuple(energy for energy in ENERGIES if energy != "uniform")
 _SKDSAM = _kind("skdsam", energy=ENERGIES)
 _CROSS_ENTROPY = _kind("cross_entropy")
-# What `skdsam_plus` is by default.
-_PLUS = {"label_weight": (1.0,), "warm_up": (0.5,)}
+_PLUS = {name: (getattr(SkdsamPlusOptions(), name),) for name in ("label_weight", "warm_up")}
 _PLAIN = {"data.cutout": ("none",), "data.mixup_alpha": (0.0,)}
 
 CLAIMS: tuple[Claim, ...] = (
@@ -215,14 +216,14 @@ def _differ_in(ours: Mapping[str, Any], theirs: Mapping[str, Any], claim: Claim)
 
 
 def _changes(settings: Mapping[str, Any]) -> set[str]:
-    """The options of a method that are not at their defaults."""
-    defaults = defaults_of(settings["method.name"])
+    """The options of a method that are not at their defaults, nor set by the run itself."""
+    method = settings["method.name"]
+    defaults = defaults_of(method)
+    by_run = {f"{_METHOD}{name}" for name in filled_in(find_method(method).Options)}
     return {
         name
         for name, value in settings.items()
-        if name.startswith(_METHOD)
-        and not name.endswith(_FILLED_IN)
-        and value != defaults.get(name)
+        if name.startswith(_METHOD) and name not in by_run and value != defaults.get(name)
     }
 
 

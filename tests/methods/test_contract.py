@@ -39,9 +39,9 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "skdsam uniform without links": ("skdsam", {"energy": "uniform", "attention_links": False}),
 }
 
-# Methods whose deepest exit teaches shallow ones, and learns nothing from that.
 # A method that is another with other defaults has the other's loss.
 OTHER_DEFAULTS = {"skdsam_plus": {"label_weight": 1.0}}
+# Methods whose deepest exit teaches shallow ones, and learns nothing from that.
 TEACHER_IS_STOPPED = ("byot", "pd_byot", "skdsam", "skdsam_plus", "skdsam_sla")
 
 

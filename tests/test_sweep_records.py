@@ -167,8 +167,9 @@ def test_rows_of_one_name_are_one_experiment_in_all_tables_of_the_study():
     assert {name for name in experiments if name in METHODS} == set(METHODS)
 
 
-def test_the_study_differs_in_method_network_and_what_is_claimed_to_add():
-    cells = [cell for table in SMALL_TABLES.values() for cell in table.cells]
+def test_the_study_differs_in_method_and_what_is_claimed_to_add():
+    tables = {name: table for name, table in SMALL_TABLES.items() if name != "small-wrn"}
+    cells = [cell for table in tables.values() for cell in table.cells]
     experiments = [experiment_of(cell) for cell in cells]
     plain = [
         e.data for e, cell in zip(experiments, cells, strict=True) if "augment" not in cell.config
@@ -181,4 +182,14 @@ def test_the_study_differs_in_method_network_and_what_is_claimed_to_add():
     batches = {e.method.name: e.training.batch_size for e in experiments}
     assert set(batches.values()) == {128}
     assert {e.training.epochs for e in experiments} == {20}
-    assert {e.model.convolution for e in experiments} == {"direct"}
+    assert len({e.model for e in experiments}) == 1
+    assert experiments[0].model.convolution == "direct"
+
+
+def test_one_network_is_trained_at_full_width_on_all_images():
+    experiments = [experiment_of(cell) for cell in SMALL_TABLES["small-wrn"].cells]
+    shared = {(e.model, e.data, e.training, e.evaluation) for e in experiments}
+    ((model, data, training, _),) = shared
+    assert (model.name, model.width) == ("wrn16_2", None)
+    assert (data.train_examples, training.epochs) == (None, 15)
+    assert len({e.method.name for e in experiments}) == len(experiments)

@@ -74,9 +74,10 @@ def number(default: float | None, help: str, **limits: Any) -> Any:
     return dataclasses.field(default=default, metadata={**field.metadata, _TRACED: True})
 
 
-def other_default(options: type, name: str, default: Any) -> Any:
-    """Declares a field anew as another options dataclass declares it, but for its default."""
-    return dataclasses.field(default=default, metadata=options.__dataclass_fields__[name].metadata)
+def other_default(options: type, name: str, default: Any, help: str) -> Any:
+    """Declares a field anew as another options dataclass declares it, but for default and help."""
+    metadata = options.__dataclass_fields__[name].metadata
+    return dataclasses.field(default=default, metadata={**metadata, "help": help})
 
 
 def filled_in(options: type) -> set[str]:

@@ -91,13 +91,13 @@ def test_another_default_changes_nothing_else():
 
     @dataclasses.dataclass(frozen=True)
     class Changed(Original):
-        weight: float = other_default(Original, "weight", 3.0)
+        weight: float = other_default(Original, "weight", 3.0, "another weight")
 
     assert (Original().weight, numbers_of(Changed())) == (1.0, {"weight": 3.0})
     with pytest.raises(ConfigError, match=r"config\.weight: takes at least 0, not -1"):
         build(Changed, {"weight": -1}, "config")
     (before,), (after,) = dataclasses.fields(Original), dataclasses.fields(Changed)
-    assert after.metadata == before.metadata
+    assert after.metadata == {**before.metadata, "help": "another weight"}
 
 
 def test_fields_that_a_run_fills_in_are_declared_so():

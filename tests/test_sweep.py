@@ -45,7 +45,12 @@ with (folder / "calls").open("a") as file:
     file.write(json.dumps(flags) + "\\n")
 if "beta200" in str(folder):
     sys.exit(3)
-(folder / "summary.json").write_text(json.dumps({"finished": True}))
+config = json.loads(CONFIG)
+for name, value in flags.items():
+    if name.startswith("config."):
+        section, _, field = name.removeprefix("config.").rpartition(".")
+        (config[section] if section else config)[field] = json.loads(value)
+(folder / "summary.json").write_text(json.dumps({"finished": True, "config": config}))
 """
 
 
@@ -119,7 +124,8 @@ def test_cells_change_what_they_are_named_for():
 
 
 def _run(tmp_path, *flags, seeds="0,1"):
-    (tmp_path / "train.py").write_text(TRAIN)
+    config = json.dumps(to_dict(experiment_of(TABLES["4.21"].cells[0])))
+    (tmp_path / "train.py").write_text(TRAIN.replace("CONFIG", repr(config)))
     return sweep.main(
         [
             "--table=4.21",

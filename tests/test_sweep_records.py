@@ -9,7 +9,7 @@ from config_files import experiment_of
 
 from skdsam_jax.commands import sweep
 from skdsam_jax.commands.sweep_plan import plan
-from skdsam_jax.commands.sweep_records import check_records, is_finished, keep_record, unfinished
+from skdsam_jax.commands.sweep_records import check_finished, is_finished, keep_record, unfinished
 from skdsam_jax.experiment.config import to_dict
 from skdsam_jax.experiment.small_study import SMALL_TABLES
 from skdsam_jax.methods import METHODS
@@ -46,7 +46,7 @@ def test_a_record_stands_for_a_run(tmp_path):
     runs = _runs(tmp_path, "byot", "dks", "msd")
     _finish(runs[0].record, runs[0])
     _finish(runs[1].folder, runs[1])
-    check_records(runs)
+    check_finished(runs)
     assert _names(unfinished(runs)) == ["msd"]
 
 
@@ -57,10 +57,10 @@ def test_what_a_run_fills_in_is_no_difference(tmp_path):
     run = dataclasses.replace(run, experiment=dataclasses.replace(run.experiment, model=model))
     for form in ("direct", "winograd"):
         _finish(run.record, run, model__convolution=form)
-        check_records([run])
+        check_finished([run])
     _finish(run.record, run, model__convolution="direct", model__width=5)
     with pytest.raises(ConfigError, match=r"config: config\.model\.width: 5, now 16$"):
-        check_records([run])
+        check_finished([run])
 
 
 def test_a_teacher_of_which_there_is_only_a_record_is_trained_again(tmp_path):
@@ -71,11 +71,21 @@ def test_a_teacher_of_which_there_is_only_a_record_is_trained_again(tmp_path):
     assert unfinished(runs) == []
 
 
+def test_a_finished_run_of_another_experiment_is_not_taken_for_it(tmp_path):
+    """Cells of two tables may share a name, and so a folder in one workdir."""
+    runs = _runs(tmp_path, "byot", "dks")
+    _finish(runs[0].folder, runs[0])
+    check_finished(runs)
+    _finish(runs[1].folder, runs[1], model__name="wrn16_2")
+    with pytest.raises(ConfigError, match=r"^--workdir: .*config\.model\.name: 'wrn16_2', now"):
+        check_finished(runs)
+
+
 def test_without_records_there_are_none(tmp_path):
     (run,) = plan(SMALL_TABLES["small"].cells, [0], tmp_path / "runs", only=["byot"])
     assert run.record is None
     _finish(run.folder, run)
-    check_records([run])
+    check_finished([run])
     keep_record(run)
     assert unfinished([run]) == []
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
@@ -98,7 +108,7 @@ def test_fields_that_decide_nothing_or_that_a_run_fills_in_may_differ(tmp_path):
     (_, run) = _runs(tmp_path, TEACHER, STUDENT)
     filled_in = {"method__teacher_sha256": "ab", "data__data_dir": "elsewhere"}
     _finish(run.record, run, method__teacher="gone", **filled_in)
-    check_records([run])
+    check_finished([run])
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,7 @@ def test_a_record_of_something_else_is_refused(tmp_path, text, message):
     if text is not None:
         (run.record / "summary.json").write_text(text)
     with pytest.raises(ConfigError, match=message):
-        check_records([run])
+        check_finished([run])
 
 
 # Finishes at once.

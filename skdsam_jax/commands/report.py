@@ -4,8 +4,10 @@ docs/report.md says what they show.
 """
 
 import argparse
+import contextlib
 import os
 import pathlib
+import re
 import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,7 +28,7 @@ from skdsam_jax.report.runs import (
     find_unfinished,
     group,
 )
-from skdsam_jax.report.sections import IDENTITY_DIGITS, draw_section
+from skdsam_jax.report.sections import draw_section
 
 _PROGRAM = "python -m skdsam_jax report"
 
@@ -91,7 +93,8 @@ def _report(options: argparse.Namespace, command: str) -> None:
     commands = tables.commands_table(found.experiments)
     if commands.rows:
         made.append(commands)
-    sections = _sections(made, found, drawn=bool(options.html or options.pictures))
+    drawn = bool(options.html or options.pictures) and drawing.available()
+    sections = _sections(made, found, options.folder, pictures=drawn)
     if options.out or not options.html:
         _write_markdown(options, introduction, sections, command)
     if options.html:
@@ -100,14 +103,15 @@ def _report(options: argparse.Namespace, command: str) -> None:
         print(f"no pictures without matplotlib; for them: {install_command('plots')}")
 
 
-def _sections(made: Sequence[tables.Table], found: _Found, *, drawn: bool) -> list[Section]:
+def _sections(
+    made: Sequence[tables.Table], found: _Found, folder: pathlib.Path, *, pictures: bool
+) -> list[Section]:
     """The tables, with their pictures where these are asked for and can be drawn."""
-    pictures = drawn and drawing.available()
     sections = []
     for table in made:
         own = [each for each in found.experiments if each.words.table == table.title]
         apart = found.evaluations if table.title == tables.EVALUATIONS else ()
-        sections.append(draw_section(table, own, apart, pictures=pictures))
+        sections.append(draw_section(table, own, apart, folder=folder, pictures=pictures))
     return sections
 
 
@@ -121,12 +125,33 @@ def _write_markdown(
     if options.out is None:
         print(make_markdown(introduction, sections, command))
         return
-    place = None
-    if options.pictures:
-        place = pathlib.PurePath(os.path.relpath(options.pictures, options.out.parent)).as_posix()
-        shown = [picture for section in sections for picture in section.shown]
-        _write_pictures(options.pictures, shown)
+    if options.pictures is None:
+        _write(options.out, make_markdown(introduction, sections, command))
+        return
+    place = pathlib.PurePath(os.path.relpath(options.pictures, options.out.parent)).as_posix()
+    before = _pictures_shown(options.out, place)
+    shown = [picture for section in sections for picture in section.shown]
+    _write_pictures(options.pictures, shown)
     _write(options.out, make_markdown(introduction, sections, command, place))
+    for name in before - {picture.name for picture in shown}:
+        _remove_picture(options.pictures / f"{name}.png")
+
+
+def _pictures_shown(page: pathlib.Path, place: str) -> set[str]:
+    """The names of the pictures at `place` that the page, if there is one, shows until now."""
+    try:
+        return set(
+            re.findall(rf"\]\(<{re.escape(place)}/([^/>]+)\.png>\)$", page.read_text(), re.M)
+        )
+    except (OSError, ValueError):
+        return set()
+
+
+def _remove_picture(path: pathlib.Path) -> None:
+    """Removes a picture of an earlier page, unless it is somebody else's."""
+    if drawing.is_own(path):
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def _write_html(
@@ -146,18 +171,10 @@ def _write_html(
 
 
 def _write_pictures(folder: pathlib.Path, pictures: Sequence[drawing.Picture]) -> None:
-    """Writes the pictures; those of an earlier report there that are none of them go.
-
-    A report that could draw nothing removes nothing.
-    """
-    if not pictures:
-        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        written = {drawing.write_picture(folder, picture) for picture in pictures}
-        for path in folder.glob(f"*-{'[0-9a-f]' * IDENTITY_DIGITS}-*.png"):
-            if path not in written and drawing.is_own(path):
-                path.unlink()
+        for picture in pictures:
+            drawing.write_picture(folder, picture)
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be written: {error.strerror}") from None
 

@@ -27,7 +27,7 @@ from collections.abc import Sequence
 from skdsam_jax.commands import given_flags
 from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
 from skdsam_jax.commands.sweep_plan import Run, check_data, plan
-from skdsam_jax.commands.sweep_records import check_records, is_finished, unfinished
+from skdsam_jax.commands.sweep_records import check_finished, is_finished, unfinished
 from skdsam_jax.commands.sweep_runs import Lane, StoppedError, run_all
 from skdsam_jax.experiment.full_study import FULL_STUDY
 from skdsam_jax.experiment.peers_table import FAMILIES, peers_table
@@ -77,7 +77,7 @@ def main(arguments: Sequence[str]) -> int:
             only=options.cells.split(",") if options.cells else (),
             records=options.done,
         )
-        check_records(runs)
+        check_finished(runs)
         _check_teachers(runs)
         check_data(unfinished(runs))
         lanes = _lanes(options.devices, options.device_variable)

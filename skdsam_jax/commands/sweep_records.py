@@ -7,7 +7,13 @@ from collections.abc import Sequence
 
 from skdsam_jax import older_runs
 from skdsam_jax.commands.sweep_plan import Run
-from skdsam_jax.experiment.config import differences, from_config_dict, left_to_the_run, to_dict
+from skdsam_jax.experiment.config import (
+    Experiment,
+    differences,
+    from_config_dict,
+    left_to_the_run,
+    to_dict,
+)
 from skdsam_jax.options import ConfigError
 
 # What a record is made of: the numbers of a run, without its network.
@@ -36,25 +42,27 @@ def unfinished(runs: Sequence[Run]) -> list[Run]:
     return [run for run in waiting if not is_recorded(run) or run.folder in teachers]
 
 
-def check_records(runs: Sequence[Run]) -> None:
-    """Looks whether finished records are those of the runs that they stand for.
+def check_finished(runs: Sequence[Run]) -> None:
+    """Looks whether what counts as finished, workdirs and records, is what is to be run.
 
     Raises:
-      ConfigError: a record is of another experiment; the message names the fields.
+      ConfigError: a folder is of another experiment; the message names the fields.
     """
     for run in runs:
-        if run.record is None or not is_finished(run.record):
-            continue
-        summary = run.record / "summary.json"
-        try:
-            config = older_runs.complete(json.loads(summary.read_text())["config"])
-            recorded = to_dict(from_config_dict(config))
-        except (KeyError, TypeError, ConfigError):
-            raise ConfigError(f"--done: {summary} does not say what was run") from None
-        apart = left_to_the_run(run.experiment)
-        changed = differences(recorded, to_dict(run.experiment), apart)
-        if changed:
-            raise ConfigError(f"--done: {summary} is of another config: {'; '.join(changed)}")
+        for flag, folder in (("--workdir", run.folder), ("--done", run.record)):
+            if folder is not None and is_finished(folder):
+                _check(flag, folder / "summary.json", run.experiment)
+
+
+def _check(flag: str, summary: pathlib.Path, experiment: Experiment) -> None:
+    try:
+        config = older_runs.complete(json.loads(summary.read_text())["config"])
+        finished = to_dict(from_config_dict(config))
+    except (KeyError, TypeError, ConfigError):
+        raise ConfigError(f"{flag}: {summary} does not say what was run") from None
+    changed = differences(finished, to_dict(experiment), left_to_the_run(experiment))
+    if changed:
+        raise ConfigError(f"{flag}: {summary} is of another config: {'; '.join(changed)}")
 
 
 def keep_record(run: Run) -> None:

@@ -104,7 +104,8 @@ def settings_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     given = decisive_fields(older_runs.complete(summary["config"]))
     # What is left to the run is as this version begins it.
     form = given["model.convolution"] or DEFAULT_CONVOLUTION
-    return defaults_of(current_name(summary["method"])) | given | {"model.convolution": form}
+    method = current_name(summary["method"])
+    return defaults_of(method) | given | {"method.name": method, "model.convolution": form}
 
 
 def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]]) -> str:

@@ -125,20 +125,20 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         "Cutout adds to SKDSAM",
         "4.7 to 4.10",
-        _SKDSAM | {"data.cutout": ("mean", "black"), "data.cutout_size": (None,)},
+        _SKDSAM | _PLAIN | {"data.cutout": ("mean", "black"), "data.cutout_size": (None,)},
         _SKDSAM | _PLAIN,
     ),
     Claim(
         "Mixup adds to SKDSAM",
         "4.16, 4.17",
-        _SKDSAM | {"data.mixup_alpha": (0.2, 0.4, 1.0)},
+        _SKDSAM | _PLAIN | {"data.mixup_alpha": (0.2, 0.4, 1.0)},
         _SKDSAM | _PLAIN,
     ),
-    Claim("SLA adds to SKDSAM", "4.18, 4.19", _kind("skdsam_sla"), _SKDSAM),
+    Claim("SLA adds to SKDSAM", "4.18, 4.19", _kind("skdsam_sla", energy=ENERGIES), _SKDSAM),
     Claim("PD-BYOT's decays matter", "4.3 to 4.6", _kind("pd_byot"), _kind("byot"), directed=False),
     *(
         Claim(f"with labels and a warm-up SKDSAM beats {name}", "not in it", first, second)
-        for first in (_kind("skdsam", **_PLUS),)
+        for first in (_kind("skdsam", **_PLUS) | {"method.name": ("skdsam", "skdsam_plus")},)
         for name, second in (
             ("itself without", _kind("skdsam", label_weight=(None,), warm_up=(None,))),
             ("cross_entropy", _CROSS_ENTROPY),
@@ -205,14 +205,15 @@ def _meets(settings: Mapping[str, Any], conditions: Conditions) -> bool:
 def _differ_in(ours: Mapping[str, Any], theirs: Mapping[str, Any], claim: Claim) -> bool:
     """Whether two experiments differ in nothing but what the claim is about.
 
-    Two methods have options of their own, which must be at their defaults.
+    That are the fields whose values it names differently for both kinds. Two methods have options
+    of their own, which must be at their defaults, or the same.
     """
-    about = {*claim.first, *claim.second}
-    names = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)} - about
+    names = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}
     if ours["method.name"] != theirs["method.name"]:
-        names = {name for name in names if not name.startswith(_METHOD)}
-        names |= (_changes(ours) | _changes(theirs)) - about
-    return not names
+        changed = _changes(ours) | _changes(theirs)
+        names = {name for name in names if not name.startswith(_METHOD) or name in changed}
+    fields = {*claim.first, *claim.second}
+    return names <= {name for name in fields if claim.first.get(name) != claim.second.get(name)}
 
 
 def _changes(settings: Mapping[str, Any]) -> set[str]:

@@ -61,7 +61,7 @@ def _words(experiment: Experiment) -> dict[str, str]:
 
 def _result(experiment: Experiment) -> Row:
     summaries = experiment.summaries
-    counts = images_read(summaries[0])
+    counts = images_read(summaries)
     row = _words(experiment) | {
         "hardware": "; ".join(experiment.machines),
         "parameters": experiment.words.parameters,
@@ -114,6 +114,7 @@ def _differences(experiments: Sequence[Experiment], baseline: str) -> Iterator[R
             yield {
                 **_words(experiment),
                 "baseline": difference.baseline.words.method,
+                "baseline_training": difference.baseline.words.training,
                 "seeds": len(difference.seeds),
                 "mean_difference": difference.mean,
                 "low": difference.mean - difference.half_width,

@@ -96,7 +96,8 @@ def look(number: int) -> Mapping[str, Any]:
     """Colour, line and mark of the line `number`, from 0; they differ in all three."""
     return {
         "color": COLOURS[number % len(COLOURS)],
-        "linestyle": _LINES[(number + number // len(COLOURS)) % len(_LINES)],
+        # Seven colours and four lines have no common divisor: 28 pairs.
+        "linestyle": _LINES[number % len(_LINES)],
         "marker": _MARKS[(number + number // len(COLOURS)) % len(_MARKS)],
     }
 

@@ -112,8 +112,9 @@ class _Likeness(NamedTuple):
     With e epochs, a batch of b and V images read for each of it, and of the baseline E, B and W,
     a baseline is one that differs in nothing, or
 
-        in b alone,        V b = W B              as many images a step
-        in e, or e and b,  |V e - W E| <= V / 2   as many in all, as far as epochs are whole
+        in b alone,  V b = W B              as many images a step
+        in e alone,  |V e - W E| <= V / 2   as many in all, as far as epochs are whole
+        in both,     both
 
     Attributes:
       differing: fields of training that are not the same.
@@ -134,20 +135,22 @@ def _likeness(ours: Experiment, theirs: Experiment) -> _Likeness | None:
     if (ours.words.table, ours.words.network) != (theirs.words.table, theirs.words.network):
         return None
     first, second = (_settings(each) for each in (ours, theirs))
-    differing = tuple(sorted(name for name in first if first[name] != second[name]))
+    names = sorted({*first, *second})
+    differing = tuple(name for name in names if first.get(name) != second.get(name))
     if not differing:
         return _Likeness(differing, 0)
     if not set(differing) <= {_EPOCHS, _BATCH}:
         return None
-    counts = [images_read(each.summaries[0]) for each in (ours, theirs)]
+    counts = [images_read(each.summaries) for each in (ours, theirs)]
     if None in counts:
         return None
     (_, views), (_, their_views) = counts
     distance = abs(views * first[_EPOCHS] - their_views * second[_EPOCHS])
-    if _EPOCHS in differing:
-        return _Likeness(differing, distance) if distance <= views / 2 else None
-    same_steps = views * first[_BATCH] == their_views * second[_BATCH]
-    return _Likeness(differing, distance) if same_steps else None
+    if _BATCH in differing and views * first[_BATCH] != their_views * second[_BATCH]:
+        return None
+    if _EPOCHS in differing and distance > views / 2:
+        return None
+    return _Likeness(differing, distance)
 
 
 def _settings(experiment: Experiment) -> dict[str, Any]:
@@ -157,15 +160,16 @@ def _settings(experiment: Experiment) -> dict[str, Any]:
     return {name: value for name, value in fields if not name.startswith(apart)}
 
 
-def images_read(summary: Mapping) -> tuple[int, int] | None:
-    """How many images a run read, and how many of them for each of a batch.
+def images_read(summaries: Summaries) -> tuple[int, int] | None:
+    """How many images a run of an experiment read, and how many of them for each of a batch.
 
-    None: its version did not count them.
+    None: no version that made one counted them.
     """
-    if "images_per_step" not in summary:
+    counted = next((summary for summary in summaries if "images_per_step" in summary), None)
+    if counted is None:
         return None
-    per_step = summary["images_per_step"]
-    return per_step * summary["steps"], per_step // summary["config"]["training"]["batch_size"]
+    per_step = counted["images_per_step"]
+    return per_step * counted["steps"], per_step // counted["config"]["training"]["batch_size"]
 
 
 def means_by_seed(summaries: Summaries, name: str) -> dict[int, Any]:

@@ -59,7 +59,7 @@ def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | 
     """
     lines = []
     for experiment, label in zip(experiments, _labels(experiments), strict=True):
-        curves, count = learning_curves(experiment), images_read(experiment.summaries[0])
+        curves, count = learning_curves(experiment), images_read(experiment.summaries)
         if curves is None or count is None:
             continue
         series, epochs = curves.test[-1], experiment.summaries[0]["config"]["training"]["epochs"]

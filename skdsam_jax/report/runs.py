@@ -4,15 +4,25 @@ import dataclasses
 import functools
 import json
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from skdsam_jax.experiment.run_description import RunDescription, describe
-from skdsam_jax.methods import METHODS
+from skdsam_jax.methods import METHODS, current_name
 from skdsam_jax.options import ConfigError
 
 # Where `evaluate` writes by default, and where a copy of a run's results may have it.
 _EVALUATIONS = ("evaluation/evaluation.json", "evaluation.json")
+
+# What tells the files of runs and of `evaluate` from other programs' of the same name.
+_OF_A_RUN = {
+    *("method", "model", "dataset", "seed", "config", "parameters", "versions", "hardware"),
+    *("test_accuracy", "exit_accuracies", "attention_weights", "images_per_second"),
+}
+_OF_AN_EVALUATION = {
+    *("method", "model", "dataset", "split", "step", "examples", "exits", "any_exit"),
+    *("class_accuracies", "confusion_matrix"),
+}
 
 
 class Evaluation(NamedTuple):
@@ -55,8 +65,7 @@ class Run:
         Raises:
           ConfigError: it is damaged.
         """
-        files = (self.folder / name for name in _EVALUATIONS)
-        return next((Evaluation(file, _read(file)) for file in files if file.is_file()), None)
+        return next(_evaluations(self.folder / name for name in _EVALUATIONS), None)
 
 
 class Experiment(NamedTuple):
@@ -108,9 +117,10 @@ class Unfinished(NamedTuple):
 
 
 def machine_of(summary: Mapping[str, Any]) -> str:
-    """What a run was computed on, such as "1 x NVIDIA H200 (AMD EPYC)"."""
+    """What a run was computed on, such as "1 x NVIDIA H200 (AMD EPYC, 16 cores)"."""
     hardware = summary["hardware"]
-    return f"{hardware['devices']} x {hardware['device']} ({hardware['cpu']})"
+    cores = f", {hardware['cpu_cores']} cores" if "cpu_cores" in hardware else ""
+    return f"{hardware['devices']} x {hardware['device']} ({hardware['cpu']}{cores})"
 
 
 def find_runs(folder: pathlib.Path) -> list[Run]:
@@ -124,6 +134,8 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
         try:
             summary = _read(path)
             if summary["finished"]:
+                if not summary.keys() >= _OF_A_RUN:
+                    raise KeyError
                 runs.append(Run(path.parent, _of_today(summary)))
         except (KeyError, TypeError):
             raise ConfigError(f"{path}: is no summary of a run") from None
@@ -158,7 +170,16 @@ def find_evaluations(folder: pathlib.Path, runs: Sequence[Run]) -> list[Evaluati
     """
     own = {run.evaluation.file for run in runs if run.evaluation is not None}
     files = sorted(folder.glob("**/evaluation.json"))
-    return [Evaluation(file, _read(file)) for file in files if file not in own]
+    return [*_evaluations(file for file in files if file not in own)]
+
+
+def _evaluations(files: Iterable[pathlib.Path]) -> Iterator[Evaluation]:
+    """Of those files that are there; another program's are passed over."""
+    for file in files:
+        if file.is_file():
+            result = _read(file)
+            if isinstance(result, dict) and result.keys() >= _OF_AN_EVALUATION:
+                yield Evaluation(file, result)
 
 
 def group(runs: Sequence[Run]) -> list[Experiment]:
@@ -177,7 +198,7 @@ def _of_today(summary: dict[str, Any]) -> dict[str, Any]:
     aggregated = summary.pop("aggregated_accuracy", None)
     if aggregated is not None:
         summary["other_accuracies"] = {"aggregated": aggregated}
-    if _has_no_attention(summary["method"]):
+    if _has_no_attention(current_name(summary["method"])):
         summary["attention_weights"] = None
     return summary
 

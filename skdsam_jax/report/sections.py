@@ -1,6 +1,7 @@
 """What stands on a page below each table: the pictures of its experiments."""
 
 import hashlib
+import pathlib
 import re
 from collections.abc import Sequence
 
@@ -27,15 +28,13 @@ _KINDS = {
     "Confusion": "confusion_matrix",
 }
 
-# Within the name of a picture, of a digest of what it is of.
-IDENTITY_DIGITS = 8
-
 
 def draw_section(
     table: Table,
     experiments: Sequence[Experiment] = (),
     evaluations: Sequence[Evaluation] = (),
     *,
+    folder: pathlib.Path,
     pictures: bool,
 ) -> Section:
     """A table with all that can be drawn of its experiments.
@@ -46,6 +45,7 @@ def draw_section(
       table: the table.
       experiments: one for each of its rows, in a table of experiments.
       evaluations: one for each of its rows, in a table of evaluations.
+      folder: of the report, below which all files are.
       pictures: whether there are any; without, the mistakes are still named.
     """
     drawn: dict[str, list[Picture]] = {kind: [] for kind in _KINDS.values()}
@@ -69,7 +69,7 @@ def draw_section(
     for evaluation in evaluations:
         method, model = evaluation.result["method"], evaluation.result["model"]
         trained = f"{model}; step {evaluation.result['step']}"
-        stem = _stem(f"{method}-{model}", evaluation.file.as_posix())
+        stem = _stem(f"{method}-{model}", evaluation.file.relative_to(folder).as_posix())
         measured.append((stem, trained, evaluation))
     sheets, mistakes = [], []
     for stem, trained, (file, result) in measured:
@@ -91,4 +91,4 @@ def _stem(words: str, identity: str) -> str:
     """
     readable = re.sub("[^a-z0-9_]+", "-", words.lower())[:40].strip("-")
     digest = hashlib.sha256(identity.encode()).hexdigest()
-    return f"{readable}-{digest[:IDENTITY_DIGITS]}"
+    return f"{readable}-{digest[:8]}"

@@ -7,8 +7,7 @@ every other field that is not at its default, and how many images it read.
 """
 
 import pathlib
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from skdsam_jax.report.measures import (
@@ -26,14 +25,17 @@ INTRODUCTION = (
     "epoch; several runs with one seed count as one. The best epoch was found by looking at the "
     "test set: an oracle, not a result. Each row names every field of its config that is not at "
     'its default, and how many images the network read while it trained; "2 x batch" are two for '
-    "each image of a batch. The time of training is that of a run's steps at the rate beside it, "
-    "the median over epochs; of runs on several machines each has its own, in the order of the "
-    "hardware. Tables differ in data, image size or recipe, and their numbers do not compare."
+    "each image of a batch. Images per second are a run's median over epochs, and the time of "
+    "training is that of its steps at this rate; of several runs the slowest and the fastest are "
+    "named, of several machines each in the order of the hardware. Tables differ in data, image "
+    "size or recipe, and their numbers do not compare."
 )
 
 # Titles of tables that are not of a data set.
 EVALUATIONS = "Networks measured apart from their runs"
 COMMANDS = "Commands that repeat a row"
+
+_COMMAND = "command of the first"
 
 
 class Table(NamedTuple):
@@ -78,8 +80,8 @@ def commands_table(experiments: Sequence[Experiment]) -> Table:
         first = min(experiment.summaries, key=lambda summary: summary["seed"])
         if "command" in first:
             seeds = " ".join(map(str, experiment.seeds))
-            rows.append((f"{number}", seeds, f"`{first['command']}`", first.get("commit") or ""))
-    return Table(COMMANDS, ("#", "seeds", "command of the first", "commit"), tuple(rows))
+            rows.append((f"{number}", seeds, first["command"], first.get("commit") or ""))
+    return Table(COMMANDS, ("#", "seeds", _COMMAND, "commit"), tuple(rows))
 
 
 def unfinished_table(runs: Sequence[Unfinished], folder: pathlib.Path) -> Table:
@@ -126,16 +128,22 @@ def explain_differences(tables: Sequence[Table], baseline: str) -> str:
     return (
         f'"minus {baseline}" is the difference to that method in points of accuracy, paired by '
         f"seed, with the {CONFIDENCE:.0%} interval of its mean by Student's t; its n counts the "
-        "seeds that both have. A method that reads several images for each of a batch is also "
-        "compared with runs that read as many in a step, or in all; their batch size or epochs "
-        'then stand behind "its".'
+        "seeds that both have. Where there is no baseline of the same training, a method that "
+        "reads several images for each of a batch is compared with one that reads as many in a "
+        'step, or in all, whose batch size or epochs then stand behind "its".'
     )
 
 
 def to_markdown(table: Table) -> str:
     """The table with its title."""
-    lines = [table.columns, ["---"] * len(table.columns), *table.rows]
+    rows = [map(_markdown_cell, table.columns, row) for row in table.rows]
+    lines = [table.columns, ["---"] * len(table.columns), *rows]
     return f"## {table.title}\n\n" + "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _markdown_cell(column: str, text: str) -> str:
+    text = text.replace("|", r"\|")
+    return f"`{text}`" if column == _COMMAND else text
 
 
 def _row(experiment: Experiment, difference: Difference | None, minus: str) -> dict[str, str]:
@@ -146,7 +154,7 @@ def _row(experiment: Experiment, difference: Difference | None, minus: str) -> d
         "method": words.method,
         "network": words.network,
         "training": words.training,
-        "images read": _images_read(summaries[0]),
+        "images read": _images_read(summaries),
         "n": seeds if len(runs) == int(seeds) else f"{seeds} ({len(runs)} runs)",
         "validation": _validation(summaries),
         "last epoch": _percent(summaries, "test_accuracy"),
@@ -211,8 +219,8 @@ def _attention(summaries: Summaries) -> str:
     return f"{weights} ({by_seed(summaries, 'attention_entropy').mean():.4f})"
 
 
-def _images_read(summary: Mapping) -> str:
-    counts = images_read(summary)
+def _images_read(summaries: Summaries) -> str:
+    counts = images_read(summaries)
     return "" if counts is None else f"{_round(counts[0])}, {counts[1]} x batch"
 
 
@@ -226,9 +234,11 @@ def _machines(experiment: Experiment) -> dict[str, str]:
     machines = experiment.machines
     rates, durations, hardware = [], [], []
     for name, summaries in machines.items():
-        rate = _speed(summaries)
-        rates.append(rate and f"{rate:.0f}")
-        durations.append(rate and _duration(summaries[0], rate))
+        # A run of one dispatch has no rate: its only one compiled.
+        timed = [run for run in summaries if run["images_per_second"] is not None]
+        rates.append(_span(timed, lambda run: run["images_per_second"], "{:.0f}".format))
+        timed = [run for run in timed if "steps" in run]  # Early versions did not count them.
+        durations.append(_span(timed, _seconds_of_training, _duration))
         versions = sorted({run["versions"]["jax"] for run in summaries})
         hardware.append(f"{name}, jax {' and '.join(versions)}")
     return {
@@ -243,21 +253,23 @@ def _parts(texts: Sequence[str | None]) -> str:
     return "; ".join(text or "-" for text in texts) if any(texts) else ""
 
 
-def _speed(summaries: Summaries) -> float | None:
-    """The median over runs of how many images of batches were trained on in a second."""
-    # A run of one dispatch has none: its only one compiled.
-    rates = [run["images_per_second"] for run in summaries if run["images_per_second"] is not None]
-    return statistics.median(rates) if rates else None
-
-
-def _duration(run: Mapping, rate: float) -> str | None:
-    """How long a run's steps take at this rate, such as 95 s, 14 min or 2.3 h.
-
-    None: its version did not count them.
-    """
-    if "steps" not in run:
+def _span(
+    runs: Summaries, measure: Callable[[Mapping], float], words: Callable[[float], str]
+) -> str | None:
+    """The smallest and the largest of a measure, once if they read the same; None without runs."""
+    if not runs:
         return None
-    seconds = run["steps"] * run["config"]["training"]["batch_size"] / rate
+    values = [measure(run) for run in runs]
+    return " to ".join(dict.fromkeys([words(min(values)), words(max(values))]))
+
+
+def _seconds_of_training(run: Mapping) -> float:
+    """Of its steps alone, at its rate."""
+    return run["steps"] * run["config"]["training"]["batch_size"] / run["images_per_second"]
+
+
+def _duration(seconds: float) -> str:
+    """Such as 95 s, 14 min or 2.3 h."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

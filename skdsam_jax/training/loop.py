@@ -102,6 +102,9 @@ def train(
                 folder.write_json("initial.json", trainer.start.record)
         run = Run(trainer, folder, checkpoints, interruption, verbose)
         last_epoch = min(experiment.training.epochs, stop_after_epochs or sys.maxsize)
+        known = folder.read_json("summary.json")
+        if len(run.history) >= last_epoch and known.get("steps") == int(run.state.step):
+            return known  # It says on what machine, and by which command, these steps were taken.
         with MetricWriter(folder, experiment.logging, first_epoch=len(run.history)) as writer:
             for epoch in range(len(run.history), last_epoch):
                 run.take_steps(epoch)

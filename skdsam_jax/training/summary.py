@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import shlex
 import statistics
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def describe_command() -> str:
     program = os.path.basename(sys.argv[0])
     if program == "__main__.py":
         program = "python -m skdsam_jax"
-    return " ".join([program, *sys.argv[1:]])
+    return f"{program} {shlex.join(sys.argv[1:])}".strip()
 
 
 def describe_versions() -> dict[str, str]:

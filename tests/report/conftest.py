@@ -40,7 +40,7 @@ def write(tmp_path, summary):
         folder.mkdir(parents=True)
         run = copy.deepcopy(summary) | {"seed": seed} | changes
         run["config"]["seed"] = seed
-        if run["method"] != "skdsam":
+        if run["config"]["method"]["name"] != run["method"]:
             run["config"]["method"] = {"name": run["method"]}
         (folder / "summary.json").write_text(json.dumps(run))
         if history:

@@ -102,6 +102,37 @@ def test_additions_are_compared_with_the_same_runs_without(runs):
     assert _answer(folder, "SLA adds to SKDSAM").mean == pytest.approx(0.05)
 
 
+def test_additions_are_compared_with_nothing_else(runs):
+    """Not with another energy, and not two additions with none."""
+    runs("skdsam", (0.5, 0.6), "-uniform", method__energy="uniform")
+    runs("skdsam_sla", (0.5, 0.7))
+    both = {"data__cutout": "mean", "data__mixup_alpha": 1.0}
+    runs("skdsam", (0.5, 0.6), "-both", method__energy="uniform", **both)
+    folder = runs("skdsam", (0.6, 0.7), "-cutout", data__cutout="mean")
+    for words in ("Cutout adds to SKDSAM", "Mixup adds to SKDSAM", "SLA adds to SKDSAM"):
+        assert _answers(folder, words) == []
+    runs("skdsam_sla", (0.5, 0.7), "-uniform", method__energy="uniform")
+    assert _answer(folder, "SLA adds to SKDSAM").mean == pytest.approx(0.05)
+
+
+def test_the_method_with_labels_and_a_warm_up_answers_for_them(runs):
+    runs("skdsam", (0.5, 0.6))
+    runs("byot", (0.5, 0.6))
+    runs("skdsam", (0.6, 0.7), "-plus", method__label_weight=1.0, method__warm_up=0.5)
+    folder = runs("skdsam_plus", (0.7, 0.8))
+    for other in ("itself without", "byot"):
+        found = _answers(folder, f"with labels and a warm-up SKDSAM beats {other}")
+        assert [answer.mean for answer in found] == pytest.approx([0.1, 0.2])
+
+
+def test_an_old_name_of_a_method_is_its_name(runs):
+    runs("sla_sd", (0.5, 0.6))
+    folder = runs("skdsam", (0.6, 0.7))
+    for path in folder.glob("sla_sd-*/summary.json"):
+        path.write_text(path.read_text().replace('"sla_sd"', '"cross_entropy_sla"'))
+    assert _answer(folder, "SKDSAM beats sla_sd").mean == pytest.approx(0.1)
+
+
 def test_exits_are_compared_by_their_own_accuracies(runs):
     runs("cross_entropy", (0.5, 0.6), other={"exit_accuracies": [0.5]})
     exits = {"exit_accuracies": [0.1, 0.4, 0.5], "ensemble_accuracy": 0.8}

@@ -167,6 +167,7 @@ def test_csv_files_hold_plain_numbers(runs, tmp_path, without_matplotlib):
     assert [row["finished_epochs"] for row in tables["runs.csv"]] == ["250"] * 4 + ["1"]
     (difference,) = tables["differences.csv"]
     assert float(difference["mean_difference"]) == pytest.approx(0.15)
+    assert difference["baseline_training"] == "thesis, 250 epochs of batch 128, float32"
     assert [float(row["flops"]) for row in tables["exits.csv"]] == [1e6, 2e6]
 
 
@@ -178,6 +179,16 @@ def test_what_was_measured_apart_from_its_run_is_shown_too(tmp_path, evaluation,
     page = capsys.readouterr().out
     assert "## Networks measured apart from their runs" in page
     assert "| 10 images of digits, test | 7 | 50.00 70.00 | 1.00 2.00 |" in page
+
+
+def test_files_of_other_programs_are_passed_over(runs, tmp_path, capsys, without_matplotlib):
+    for place in ("apart", "theirs-0"):
+        (runs / place).mkdir(exist_ok=True)
+        (runs / place / "evaluation.json").write_text('{"bleu": 3}')
+    assert main([str(runs), "--html", str(tmp_path / "page")]) == 0
+    (runs / "apart" / "summary.json").write_text('{"finished": true, "method": "theirs"}')
+    assert main([str(runs), "--html", str(tmp_path / "page")]) == 2
+    assert capsys.readouterr().err.endswith("apart/summary.json: is no summary of a run\n")
 
 
 @pytest.mark.parametrize("name", ["metrics.jsonl", "evaluation/evaluation.json", "summary.json"])
@@ -241,23 +252,54 @@ def test_pictures(runs, tmp_path):
     assert "://" not in re.sub('base64,[^"]*', "", page)
 
 
-def test_pictures_of_an_earlier_report_go_and_no_others(write, tmp_path):
+def test_pictures_that_a_page_no_longer_shows_go_and_no_others(write, tmp_path):
     """A row that stays keeps its files, to the byte, whatever rows come beside it."""
     folder = write("ours-0", 0, _lines(0.0))
     page, pictures = tmp_path / "page.md", tmp_path / "pictures"
-    flags = [str(folder), "--out", str(page), "--pictures", str(pictures)]
-    assert main(flags) == 0
+    flags = [str(folder), "--pictures", str(pictures), "--out"]
+    assert main([*flags, str(page)]) == 0
     alone = {path.name: path.read_bytes() for path in pictures.iterdir()}
     assert len(alone) == 2
-    own = pictures / "mine-0a1b2c3d-learning.png"
-    Image.new("L", (2, 2)).save(own)
     write("theirs-0", 0, _lines(0.1), method="byot")
-    assert main(flags) == 0
-    assert {name: (pictures / name).read_bytes() for name in alone} == alone
+    assert main([*flags, str(page)]) == 0
+    assert main([*flags, str(tmp_path / "other.md")]) == 0
     both = {path.name for path in pictures.iterdir()}
+    assert {name: (pictures / name).read_bytes() for name in alone} == alone
+    (learning,) = pictures.glob("byot-*-learning.png")
+    Image.new("L", (2, 2)).save(learning)  # Somebody else's by now.
     shutil.rmtree(folder / "theirs-0")
-    assert main(flags) == 0
-    assert both > {path.name for path in pictures.iterdir()} == {*alone, own.name}
+    assert main([*flags, str(page)]) == 0
+    assert both > {path.name for path in pictures.iterdir()} == {*alone, learning.name}
+
+
+def test_another_page_in_the_same_folder_keeps_its_pictures(write, tmp_path):
+    first = write("ours-0", 0, _lines(0.0))
+    pictures = tmp_path / "pictures"
+    assert main([str(first), "--out", str(tmp_path / "a.md"), "--pictures", str(pictures)]) == 0
+    before = {path.name for path in pictures.iterdir()}
+    second = tmp_path / "others"
+    second.mkdir()
+    shutil.move(first / "ours-0", second / "ours-0")
+    summary = json.loads((second / "ours-0" / "summary.json").read_text())
+    (second / "ours-0" / "summary.json").write_text(json.dumps(summary | {"model": "resnet34"}))
+    assert main([str(second), "--out", str(tmp_path / "b.md"), "--pictures", str(pictures)]) == 0
+    assert before < {path.name for path in pictures.iterdir()}
+
+
+def test_pictures_have_one_name_wherever_a_report_is_made_from(tmp_path, evaluation, monkeypatch):
+    (tmp_path / "measured" / "one").mkdir(parents=True)
+    (tmp_path / "measured" / "one" / "evaluation.json").write_text(json.dumps(evaluation))
+    monkeypatch.chdir(tmp_path)
+    for number, folder in enumerate(("measured", str(tmp_path / "measured"))):
+        assert main([folder, "--html", f"page{number}"]) == 0
+    names = [{path.name for path in tmp_path.glob(f"page{n}/*.png")} for n in range(2)]
+    assert names[0] == names[1] != set()
+
+
+def test_lines_of_a_picture_are_told_apart_without_their_marks():
+    looks = [run_pictures.look(number) for number in range(28)]
+    assert len({(each["color"], each["linestyle"]) for each in looks}) == 28
+    assert len({(each["color"], each["marker"]) for each in looks}) == 28
 
 
 def test_many_classes_are_named_where_they_are_confused(evaluation, tmp_path):

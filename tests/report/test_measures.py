@@ -97,6 +97,7 @@ def _trained(config, epochs, batch, views):
         ((20, 25, 4), (20, 100, 1), ("training.batch_size",)),
         ((5, 100, 4), (20, 100, 1), ("training.epochs",)),
         ((5, 25, 4), (20, 100, 1), ("training.batch_size", "training.epochs")),
+        ((5, 25, 4), (20, 500, 1), None),
         ((6, 100, 3), (20, 100, 1), None),  # 18 and 20 passes: more than half an epoch apart.
         ((7, 100, 3), (20, 100, 1), ("training.epochs",)),
         ((20, 50, 1), (20, 100, 1), None),
@@ -131,6 +132,29 @@ def test_the_nearest_baseline_is_taken(write, summary):
     assert difference_of(folder) is None  # One seed of the same training is no reason for another.
     shutil.rmtree(folder / "c-1")
     assert difference_of(folder).mean == pytest.approx(0.3)
+
+
+def test_the_nearest_of_two_differs_in_less(write, summary):
+    """In epochs alone before epochs and batch, whatever the order of their words."""
+    for name, batch, accuracy in (("a", 200, 0.1), ("b", 100, 0.2)):
+        run = _trained(summary["config"], 20, batch, 1)
+        for seed in range(2):
+            write(f"{name}-{seed}", seed, method="cross_entropy", test_accuracy=accuracy, **run)
+    folder = _write(write, "skdsam", {0: 0.5, 1: 0.5}, **_trained(summary["config"], 10, 100, 2))
+    experiments = group(find_runs(folder))
+    (ours,) = (each for each in experiments if each.words.method == "skdsam")
+    difference = find_difference(ours, experiments, "cross_entropy")
+    assert (difference.mean, difference.differing) == (pytest.approx(0.3), ("training.epochs",))
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_field_that_only_one_of_them_has_is_a_difference(write, summary, ours):
+    config = summary["config"]
+    gone = config | {"training": config["training"] | {"gone": 1}}
+    configs = (gone, config) if ours else (config, gone)
+    folder = _write(write, "skdsam", {0: 0.6, 1: 0.7}, config=configs[0])
+    _write(write, "cross_entropy", {0: 0.5, 1: 0.6}, config=configs[1])
+    assert _difference(folder) is None
 
 
 def test_other_training_is_no_baseline(write, summary):

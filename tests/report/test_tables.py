@@ -293,6 +293,48 @@ def test_other_versions_are_named(tmp_path, summary, capsys):
     assert row.endswith("1 x cpu (a CPU), jax 1.2.3 and 4.5.6 |")
 
 
+def test_each_machine_says_how_fast_it_was(tmp_path, summary, capsys):
+    """Seeds of any machine share a row; of several runs on one the extremes are named."""
+    slow, fast = {"cpu": "Slow", "cpu_cores": 2}, {"cpu": "Fast", "cpu_cores": 64}
+    made = [
+        (slow, 50.0), (slow, 100.0), (slow, 80.0), (fast, 10_000.0), (summary["hardware"], None),
+    ]  # fmt: skip
+    runs = [
+        _changed(summary, seed=seed)
+        | {
+            "steps": 1000,
+            "images_per_second": rate,
+            "hardware": {"device": "cpu", "devices": 1} | hardware,
+        }
+        for seed, (hardware, rate) in enumerate(made)
+    ]
+    (row,) = _rows(_page(tmp_path, capsys, *runs))
+    machines = ("Fast, 64 cores", "Slow, 2 cores", "a CPU")
+    hardware = "; ".join(f"1 x cpu ({machine}), jax 1.2.3" for machine in machines)
+    assert row.endswith(f"| 10000; 50 to 100; - | 13 s; 21 min to 43 min; - | {hardware} |")
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(1281.0, "100 s"), (1279.0, "2 min"), (21.4, "100 min"), (21.3, "1.7 h"), (1285.0, "100 s")],
+)
+def test_the_time_of_training_has_a_readable_unit(tmp_path, summary, capsys, rate, words):
+    """Of 1,000 steps of 128 images."""
+    page = _page(tmp_path, capsys, summary | {"steps": 1000, "images_per_second": rate})
+    assert f"| {rate:.0f} | {words} |" in page
+
+
+def test_a_row_counts_images_by_whichever_run_did(tmp_path, summary, capsys):
+    counted = _changed(summary, seed=1) | {"images_per_step": 128, "steps": 97_500}
+    (row,) = _rows(_page(tmp_path, capsys, summary, counted))
+    assert "| 12.5 M, 1 x batch | 2 |" in row
+
+
+def test_markdown_keeps_its_columns_whatever_a_command_holds(tmp_path, summary, capsys):
+    page = _page(tmp_path, capsys, summary | {"command": "train.py '--config.x=a|b'"})
+    assert r"| 1 | 0 | `train.py '--config.x=a\|b'` |  |" in page
+
+
 @pytest.mark.parametrize("text", [None, "{", "[]", '{"finished": false}'])
 def test_no_finished_run_is_one_line(tmp_path, capsys, text):
     if text is not None:

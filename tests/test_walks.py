@@ -172,8 +172,10 @@ def test_researchers(folder, installed):
     assert "4 of 4 runs are finished" in swept
     page = (folder / "compared.md").read_text()
     assert all(f"| {method} |" in page for method in ("cross_entropy", "skdsam"))
-    assert "cross_entropy" in (folder / "compared/index.html").read_text()
-    assert (folder / "byot/evaluation.json").exists()
+    shown = (folder / "compared/index.html").read_text()
+    assert "cross_entropy" in shown
+    assert "Accuracy against FLOPs" in shown  # Of the run that was measured before.
+    assert (folder / "runs/byot/evaluation/evaluation.json").exists()
 
 
 @pytest.mark.slow

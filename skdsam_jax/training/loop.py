@@ -102,18 +102,18 @@ def train(
                 folder.write_json("initial.json", trainer.start.record)
         run = Run(trainer, folder, checkpoints, interruption, verbose)
         last_epoch = min(experiment.training.epochs, stop_after_epochs or sys.maxsize)
-        known = folder.read_json("summary.json")
-        if len(run.history) >= last_epoch and known.get("steps") == int(run.state.step):
+        known, first_epoch = folder.read_json("summary.json"), len(run.history)
+        if first_epoch >= last_epoch and known.get("steps") == int(run.state.step):
             return known  # It says on what machine, and by which command, these steps were taken.
-        with MetricWriter(folder, experiment.logging, first_epoch=len(run.history)) as writer:
-            for epoch in range(len(run.history), last_epoch):
+        with MetricWriter(folder, experiment.logging, first_epoch=first_epoch) as writer:
+            for epoch in range(first_epoch, last_epoch):
                 run.take_steps(epoch)
                 line = run.measure(epoch)
                 writer.write(line)
                 run.finish_epoch(line, last=epoch + 1 == last_epoch)
         checkpoints.wait()
         start = folder.read_json("initial.json") or None
-        summary = make_summary(trainer, run.state, run.history, start)
+        summary = make_summary(trainer, run.state, run.history, start, first_epoch)
         if is_first_process():
             folder.write_json("summary.json", summary)
         return summary

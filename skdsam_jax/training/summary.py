@@ -29,6 +29,7 @@ def make_summary(
     state: TrainState,
     history: Sequence[dict[str, Any]],
     start: Mapping[str, Any] | None,
+    first_epoch: int = 0,
 ) -> dict[str, Any]:
     """The summary of a run whose finished epochs are `history`.
 
@@ -42,6 +43,8 @@ def make_summary(
       state: after the last step.
       history: a line of metrics per finished epoch.
       start: the record of what the network started from; None: from random numbers.
+      first_epoch: that this process took steps of, counted from 0. Its machine is the one that the
+        summary names, and the images per second are its own.
 
     Returns:
       Plain values only.
@@ -55,7 +58,8 @@ def make_summary(
     chosen = max(
         validated, key=lambda line: (line["validation"]["accuracy"], line["step"]), default=None
     )
-    rates = [line["images_per_second"] for line in history if line["images_per_second"]]
+    timed = history[first_epoch:]
+    rates = [line["images_per_second"] for line in timed if line["images_per_second"]]
     return {
         "method": experiment.method.name,
         "model": experiment.model.name,

@@ -1,6 +1,8 @@
 """A run that is asked to stop after every single step, in this process."""
 
+import json
 import logging
+import statistics
 
 import pytest
 
@@ -51,3 +53,18 @@ def test_a_run_stopped_after_every_step_ends_with_the_same_numbers(tmp_path, cap
         for name in ("undisturbed", "stopped")
     ]
     assert len(lines[0]) == len(lines[1]) == 2
+
+
+def test_a_summary_names_the_rate_of_the_process_that_ended_the_run(tmp_path):
+    """Its machine is the one that the summary names; what went before may have been another's."""
+    config = _config()
+    config.training.epochs = 3
+    train(config, tmp_path, stop_after_epochs=1, verbose=False)
+    metrics = tmp_path / "metrics.jsonl"
+    (line,) = map(json.loads, metrics.read_text().splitlines())
+    metrics.write_text(json.dumps(line | {"images_per_second": 1e9}) + "\n")
+    summary = train(config, tmp_path, verbose=False)
+    rates = [json.loads(line)["images_per_second"] for line in metrics.read_text().splitlines()]
+    assert rates[0] == 1e9
+    own = [rate for rate in rates[1:] if rate]
+    assert summary["images_per_second"] == pytest.approx(statistics.median(own))

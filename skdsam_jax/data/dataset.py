@@ -106,6 +106,7 @@ class Dataset:
         crops to shrink.
       validation: what choices are made on; None where nothing was cut from the training split.
       test: what results are reported on.
+      fingerprint: of a set that somebody made, letters that tell it from another of its name.
 
     Raises:
       ConfigError: a split is not what `Split` promises, is empty, or differs from the others in
@@ -119,6 +120,7 @@ class Dataset:
     train: Split | EncodedSplit
     validation: Split | EncodedSplit | None
     test: Split | EncodedSplit
+    fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("train", "validation", "test"):

@@ -79,7 +79,11 @@ def describe(
     recipe, additions = name_recipe(fields)
     own = _list({name: changed[name] for name in RECIPE_FIELDS if name in changed})
     size = fields["data.image_size"]
-    table = summary["dataset"] + (" (a folder)" if fields["data.name"] == "folder" else "")
+    table = summary["dataset"]
+    if fields["data.name"] == "folder":
+        # Earlier versions did not look at what is in it.
+        fingerprint = summary.get("dataset_fingerprint")
+        table += f" (a folder, {fingerprint})" if fingerprint else " (a folder)"
     table += f" at {size} pixels" if size else ""
     examples = fields["data.train_examples"]
     table += f", {examples:,} training images" if examples else ""

@@ -158,7 +158,7 @@ _MEASURES = {
 
 def find_answers(experiments: Sequence[Experiment]) -> list[Answer]:
     """What the experiments, on whatever hardware, say of each of `CLAIMS`, in their order."""
-    settings = [settings_of(experiment.runs[0].summary) for experiment in experiments]
+    settings = [_settings(experiment.runs[0].summary) for experiment in experiments]
     known = list(zip(experiments, settings, strict=True))
     return [answer for claim in CLAIMS for answer in _answers(claim, known)]
 
@@ -181,6 +181,12 @@ def explain_claims() -> str:
         "undecided otherwise. The answer is one for its row's conditions; of many rows one in "
         "twenty errs by chance."
     )
+
+
+def _settings(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides a run's numbers; of a set of images its config alone does not tell."""
+    data = summary["dataset"], summary.get("dataset_fingerprint")
+    return settings_of(summary) | {"dataset": data}
 
 
 def _answers(

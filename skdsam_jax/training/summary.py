@@ -64,6 +64,7 @@ def make_summary(
         "method": experiment.method.name,
         "model": experiment.model.name,
         "dataset": trainer.dataset.name,
+        "dataset_fingerprint": trainer.dataset.fingerprint,
         "seed": experiment.seed,
         "initial": start,
         "epochs": len(history),

@@ -112,6 +112,18 @@ def test_what_file_managers_leave_behind_is_not_looked_at(split_tree, name):
     assert len(_load(split_tree).train) == 12
 
 
+def test_a_set_is_known_by_its_files_wherever_it_lies(split_tree, tmp_path):
+    """A fold of a cross-validation has the name of another, and other images."""
+    found = _load(split_tree).fingerprint
+    assert len(found) == 12
+    elsewhere = tmp_path / "elsewhere" / "animals"
+    shutil.copytree(split_tree, elsewhere)
+    assert _load(elsewhere, "streaming", validation_fraction=0.25).fingerprint == found
+    image = next((elsewhere / "test" / "bee").iterdir())
+    image.rename(elsewhere / "train" / "bee" / image.name)
+    assert _load(elsewhere).fingerprint != found
+
+
 def test_a_stated_part_of_every_class_is_for_testing(one_tree):
     dataset = _load(one_tree, test_fraction=0.2)
     np.testing.assert_array_equal(np.bincount(dataset.train.labels), [8, 8, 8])

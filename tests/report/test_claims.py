@@ -83,6 +83,14 @@ def test_runs_that_differ_in_something_else_are_no_pair(runs):
     assert _answer(folder, "SKDSAM beats cross_entropy").first.words.method == "skdsam (energy=dot)"
 
 
+def test_other_images_are_no_pair(runs):
+    runs("cross_entropy", (0.50, 0.61), other={"dataset": "digits (partial)"})
+    runs("byot", (0.50, 0.61), other={"dataset_fingerprint": "0a1b"})
+    folder = runs("skdsam", (0.60, 0.71), other={"dataset_fingerprint": "2c3d"})
+    for name in ("cross_entropy", "byot"):
+        assert _answers(folder, f"SKDSAM beats {name}") == []
+
+
 def test_attention_is_compared_with_none_and_energies_not_with_each_other(runs):
     runs("skdsam", (0.5, 0.6, 0.7), "-dot", method__energy="dot")
     runs("skdsam", (0.5, 0.6, 0.7))

@@ -190,6 +190,17 @@ def test_what_does_not_compare_is_in_another_table(tmp_path, summary, capsys, ch
     assert page.count("| method |") == 2
 
 
+def test_folders_of_one_name_are_two_sets_where_their_files_differ(tmp_path, summary, capsys):
+    """Of earlier versions the name alone is known."""
+    old = _changed(summary, data__name="folder")
+    folds = [old | {"dataset_fingerprint": letters} for letters in ("0a1b", "2c3d")]
+    assert _titles(_page(tmp_path, capsys, old, *folds)) == [
+        "digits (a folder), recipe thesis",
+        "digits (a folder, 0a1b), recipe thesis",
+        "digits (a folder, 2c3d), recipe thesis",
+    ]
+
+
 def test_a_part_of_a_set_is_another_set(tmp_path, summary, capsys):
     page = _page(tmp_path, capsys, summary, summary | {"dataset": "digits (partial)"})
     assert _titles(page) == ["digits (partial), recipe thesis", "digits, recipe thesis"]

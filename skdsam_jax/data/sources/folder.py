@@ -96,7 +96,8 @@ def load_folder(options: DataOptions) -> Dataset:
     else:
         made = _of_all(root, splits, lambda records: _decode(records, options.image_size))
     train, test = made
-    return Dataset(root.name, tree.class_names, MEAN, STD, train, None, test)
+    fingerprint = _fingerprint_of_set(root, splits)
+    return Dataset(root.name, tree.class_names, MEAN, STD, train, None, test, fingerprint)
 
 
 def find_folder(options: DataOptions) -> tuple[pathlib.Path, Tree]:
@@ -227,6 +228,15 @@ def _for_each(records: FolderRecords, work: Callable[[int], object]) -> None:
         unusable = [found for found in executor.map(attempt, range(len(records))) if found]
     if unusable:
         raise UnusableError(unusable)
+
+
+def _fingerprint_of_set(root: pathlib.Path, splits: Sequence[FolderRecords]) -> str:
+    """Twelve letters that change with what is trained and tested on, wherever the folder lies."""
+    files = [
+        [(path.relative_to(root).as_posix(), path.stat().st_size) for path in records.files]
+        for records in splits
+    ]
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()[:12]
 
 
 def _fingerprint(records: FolderRecords, side: int | None) -> str:

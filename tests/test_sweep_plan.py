@@ -1,5 +1,6 @@
 """What a sweep will run: the table of all methods, and how many images each run reads."""
 
+import json
 import pathlib
 
 import pytest
@@ -148,7 +149,7 @@ def test_flags_are_the_cells_experiment_and_the_seed():
     assert run.folder == RUNS / "a" / "seed-5"
 
 
-# Finishes at once, but for methods whose names are in a file beside it.
+# Finishes at once, but for methods whose names are in a file beside it; another has the configs.
 TRAIN = """
 import json, pathlib, sys
 flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
@@ -157,13 +158,18 @@ folder.mkdir(parents=True, exist_ok=True)
 broken = pathlib.Path(__file__).with_name("broken").read_text().split()
 if any(folder.parent.name.startswith(name) for name in broken):
     sys.exit(3)
-(folder / "summary.json").write_text(json.dumps({"finished": True}))
+configs = json.loads(pathlib.Path(__file__).with_name("configs").read_text())
+summary = {"finished": True, "config": configs[folder.parent.name]}
+(folder / "summary.json").write_text(json.dumps(summary))
 """
 
 
 def _sweep(tmp_path, broken=""):
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "broken").write_text(broken)
+    runs = plan(peers_table("digits", "wrn16_1").cells, [0], tmp_path)
+    configs = {run.folder.parent.name: to_dict(run.experiment) for run in runs}
+    (tmp_path / "configs").write_text(json.dumps(configs))
     flags = ["--table=peers", "--family=digits", "--seeds=0", "--backbone=wrn16_1"]
     folders = [f"--workdir={tmp_path / 'runs'}", f"--train={tmp_path / 'train.py'}"]
     return sweep.main([*flags, *folders])

@@ -13,10 +13,10 @@ class SkdsamPlusOptions(SkdsamOptions):
     """SKDSAM's settings with other defaults, chosen on a validation split of CIFAR-100."""
 
     name: str = named("skdsam_plus")
-    label_weight: float = other_default(
+    label_weight: float | None = other_default(
         SkdsamOptions, "label_weight", 1.0, "mu, weight of the labels in every shallow exit"
     )
-    warm_up: float = other_default(
+    warm_up: float | None = other_default(
         SkdsamOptions,
         "warm_up",
         0.5,

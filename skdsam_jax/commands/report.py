@@ -133,7 +133,8 @@ def _write_markdown(
     shown = [picture for section in sections for picture in section.shown]
     _write_pictures(options.pictures, shown)
     _write(options.out, make_markdown(introduction, sections, command, place))
-    for name in before - {picture.name for picture in shown}:
+    # Without matplotlib there is nothing to take their place.
+    for name in before - {picture.name for picture in shown} if shown else ():
         _remove_picture(options.pictures / f"{name}.png")
 
 

@@ -5,7 +5,8 @@
 
 Every cell is a run of `skdsam train` in a process of its own, in WORKDIR/CELL/seed-N. The same
 command goes on where it stopped: finished runs are skipped, unfinished ones resumed. A run that
-fails is reported and does not keep the others from running. `--config.FIELD=VALUE` goes to every
+fails is reported and does not keep the others from running. A finished run of another config, such
+as of another table's cell of the same name, is refused. `--config.FIELD=VALUE` goes to every
 run. Ctrl-C and SIGTERM stop the runs in progress, which save first.
 
 Before the first run begins every cell is built and its data looked for. Runs are made one after

@@ -108,7 +108,7 @@ SMALL_TABLES: dict[str, Table] = {
         ),
     ),
     "small-wrn": Table(
-        "a small study: WRN-16-2 at its full width, on all of CIFAR-100",
+        "a small study: WRN-16-2 at its full width, on 48,000 images",
         tuple(
             Cell(
                 f"{method}-wrn16_2",

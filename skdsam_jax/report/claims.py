@@ -211,8 +211,8 @@ def _meets(settings: Mapping[str, Any], conditions: Conditions) -> bool:
 def _differ_in(ours: Mapping[str, Any], theirs: Mapping[str, Any], claim: Claim) -> bool:
     """Whether two experiments differ in nothing but what the claim is about.
 
-    That are the fields whose values it names differently for both kinds. Two methods have options
-    of their own, which must be at their defaults, or the same.
+    It is about the fields for which it names other values in the one kind than in the other. Two
+    methods have options of their own, which must be at their defaults, or the same.
     """
     names = {name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name)}
     if ours["method.name"] != theirs["method.name"]:

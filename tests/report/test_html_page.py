@@ -272,6 +272,15 @@ def test_pictures_that_a_page_no_longer_shows_go_and_no_others(write, tmp_path):
     assert both > {path.name for path in pictures.iterdir()} == {*alone, learning.name}
 
 
+def test_a_page_that_cannot_be_drawn_removes_no_pictures(runs, tmp_path, monkeypatch):
+    flags = [str(runs), "--out", str(tmp_path / "a.md"), "--pictures", str(tmp_path / "pictures")]
+    assert main(flags) == 0
+    before = {path.name for path in (tmp_path / "pictures").iterdir()}
+    monkeypatch.setattr(drawing, "available", lambda: False)
+    assert main(flags) == 0
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == before != set()
+
+
 def test_another_page_in_the_same_folder_keeps_its_pictures(write, tmp_path):
     first = write("ours-0", 0, _lines(0.0))
     pictures = tmp_path / "pictures"

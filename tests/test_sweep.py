@@ -33,7 +33,8 @@ def prepared(tmp_path, monkeypatch):
     return folder
 
 
-# Finishes at once, writes what it was called with; fails for the cell called beta200.
+# Finishes at once, writes what it was called with; for the cell called beta200 it says that its
+# numbers stopped being finite.
 TRAIN = """
 import json, os, pathlib, sys
 flags = dict(flag.removeprefix("--").split("=", 1) for flag in sys.argv[1:])
@@ -44,6 +45,10 @@ print("on device", flags["device"])
 with (folder / "calls").open("a") as file:
     file.write(json.dumps(flags) + "\\n")
 if "beta200" in str(folder):
+    failure = {"finished": False, "failure": "step 7 was not finite"}
+    (folder / "summary.json").write_text(json.dumps(failure))
+    (folder / "config.json").write_text("{}")
+    (folder / "metrics.jsonl").write_text("")
     sys.exit(3)
 config = json.loads(CONFIG)
 for name, value in flags.items():
@@ -154,6 +159,17 @@ def test_a_failed_cell_does_not_stop_the_others(tmp_path, capfd):
     assert call["config.training.epochs"] == "3"
     assert call["device"] is None
     assert re.search(r"^1 of 8 runs are finished, about 0:00 hours left$", output, re.MULTILINE)
+
+
+def test_a_run_that_is_not_finite_leaves_a_record_and_is_tried_again(tmp_path):
+    flags = ["--cells=beta200", f"--done={tmp_path / 'records'}"]
+    assert _run(tmp_path, *flags, seeds="0") == 1
+    record = tmp_path / "records" / "beta200" / "seed-0"
+    kept = {path.name for path in record.iterdir()}
+    assert kept == {"config.json", "metrics.jsonl", "summary.json"}
+    assert json.loads((record / "summary.json").read_text())["failure"] == "step 7 was not finite"
+    assert _run(tmp_path, *flags, seeds="0") == 1
+    assert len(_calls(tmp_path, "beta200", 0)) == 2
 
 
 def test_finished_runs_are_skipped_and_others_tried_again(tmp_path):

@@ -16,8 +16,10 @@ from skdsam_jax.experiment.config import (
 )
 from skdsam_jax.options import ConfigError
 
-# What a record is made of: the numbers of a run, without its network.
+# What a record is made of: the numbers of a run, without its network. The summary, which says
+# whether it is finished, comes last.
 _FILES = ("metrics.jsonl", "summary.json")
+_FILES_OF_A_FAILURE = ("config.json", *_FILES)
 
 
 def is_finished(folder: pathlib.Path) -> bool:
@@ -66,12 +68,16 @@ def _check(flag: str, summary: pathlib.Path, experiment: Experiment) -> None:
 
 
 def keep_record(run: Run) -> None:
-    """Copies the record of a finished run to its place, if it has one and is not there yet."""
+    """Copies the record of a run to its place, if it has one and is not there yet.
+
+    That of one whose numbers stopped being finite is kept too: it is a result. Only such a record
+    has a config.json, by which unfinished runs are found, and the run is made again when asked for.
+    """
     if run.record is None or is_finished(run.record):
         return
     run.record.mkdir(parents=True, exist_ok=True)
-    # The summary, which says that it is finished, comes last and whole.
-    for name in _FILES:
+    # Each file whole.
+    for name in _FILES if is_finished(run.folder) else _FILES_OF_A_FAILURE:
         partial = run.record / f".{name}.partial"
         shutil.copyfile(run.folder / name, partial)
         partial.replace(run.record / name)

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
-from skdsam_jax.commands.command_line import EXIT_INTERRUPTED
+from skdsam_jax.commands.command_line import EXIT_INTERRUPTED, EXIT_NOT_FINITE
 from skdsam_jax.commands.sweep_plan import Run
 from skdsam_jax.commands.sweep_records import is_finished, keep_record, unfinished
 from skdsam_jax.signals import StopRequest
@@ -79,8 +79,8 @@ def run_all(
     """Runs what is not finished, in order, as many at a time as there are lanes.
 
     A run whose teacher is still to be trained waits for it, and later ones go first. With several
-    lanes what the run in FOLDER says goes to FOLDER.log. A finished run leaves its record, if it is
-    to have one.
+    lanes what the run in FOLDER says goes to FOLDER.log. A run that finished, or
+    whose numbers stopped being finite, leaves its record, if it is to have one.
 
     Args:
       runs: in their order; a teacher comes before who learns from it.
@@ -150,6 +150,8 @@ class _Schedule:
                 relay.stop()
                 raise StoppedError
             if code:
+                if code == EXIT_NOT_FINITE:
+                    keep_record(run)
                 log = self._log(run)
                 where = "" if log is None else f"; see {log}"
                 self._fail(f"{run.folder}: failed with code {code}{where}")

@@ -104,6 +104,7 @@ def _unfinished(run: Unfinished) -> Row:
         "seed": run.seed,
         "epochs": run.epochs,
         "finished_epochs": run.finished_epochs,
+        "failure": run.failure,
     }
 
 

@@ -105,7 +105,12 @@ class Experiment(NamedTuple):
 
 
 class Unfinished(NamedTuple):
-    """A run that is under way, or stopped: its folder and what its config says."""
+    """A run that is under way, stopped or failed: its folder and what its config says.
+
+    Attributes:
+      failure: why it cannot go on; empty if it can.
+      command: that began it, of one that failed.
+    """
 
     folder: pathlib.Path
     method: str
@@ -114,6 +119,8 @@ class Unfinished(NamedTuple):
     seed: int
     epochs: int
     finished_epochs: int
+    failure: str = ""
+    command: str = ""
 
 
 def machine_of(summary: Mapping[str, Any]) -> str:
@@ -147,9 +154,12 @@ def find_unfinished(folder: pathlib.Path) -> list[Unfinished]:
     unfinished = []
     for path in sorted(folder.glob("**/config.json")):
         try:
-            summary = path.with_name("summary.json")
-            if summary.exists() and _read(summary)["finished"]:
+            file = path.with_name("summary.json")
+            summary = _read(file) if file.exists() else {"finished": False}
+            if summary["finished"]:
                 continue
+            failure = summary.get("failure") or ""
+            command = summary["command"] if failure else ""
             config = _read(path)
             names = [config[part]["name"] for part in ("method", "model", "data")]
             numbers = config["seed"], config["training"]["epochs"]
@@ -158,7 +168,7 @@ def find_unfinished(folder: pathlib.Path) -> list[Unfinished]:
             done = metrics.read_text().count("\n") if metrics.exists() else 0
         except (ConfigError, KeyError, TypeError):
             continue  # Another program's config.json, or one that is being written.
-        unfinished.append(Unfinished(path.parent, *names, *numbers, done))
+        unfinished.append(Unfinished(path.parent, *names, *numbers, done, failure, command))
     return unfinished
 
 

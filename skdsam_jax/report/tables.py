@@ -36,6 +36,7 @@ EVALUATIONS = "Networks measured apart from their runs"
 COMMANDS = "Commands that repeat a row"
 
 _COMMAND = "command of the first"
+_COMMANDS = (_COMMAND, "command")
 
 
 class Table(NamedTuple):
@@ -85,20 +86,21 @@ def commands_table(experiments: Sequence[Experiment]) -> Table:
 
 
 def unfinished_table(runs: Sequence[Unfinished], folder: pathlib.Path) -> Table:
-    """Which runs have not ended; their folders as seen from `folder`."""
+    """Which runs have not ended, and which failed; their folders as seen from `folder`."""
     rows = [
-        (
-            run.folder.relative_to(folder).as_posix(),
-            run.method,
-            run.model,
-            run.dataset,
-            str(run.seed),
-            f"{run.finished_epochs} of {run.epochs}",
-        )
+        {
+            "folder": run.folder.relative_to(folder).as_posix(),
+            "method": run.method,
+            "network": run.model,
+            "data": run.dataset,
+            "seed": str(run.seed),
+            "epochs": f"{run.finished_epochs} of {run.epochs}",
+            "failure": run.failure,
+            "command": run.command,
+        }
         for run in runs
     ]
-    columns = ("folder", "method", "network", "data", "seed", "epochs")
-    return Table("Unfinished runs", columns, tuple(rows))
+    return _without_empty_columns("Unfinished runs", rows)
 
 
 def evaluations_table(evaluations: Sequence[Evaluation], folder: pathlib.Path) -> Table:
@@ -143,7 +145,7 @@ def to_markdown(table: Table) -> str:
 
 def _markdown_cell(column: str, text: str) -> str:
     text = text.replace("|", r"\|")
-    return f"`{text}`" if column == _COMMAND else text
+    return f"`{text}`" if text and column in _COMMANDS else text
 
 
 def _row(experiment: Experiment, difference: Difference | None, minus: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ from skdsam_jax.training.building import check_model
 from skdsam_jax.training.checkpoint import Checkpoints
 from skdsam_jax.training.interruption import Interruption
 from skdsam_jax.training.processes import is_first_process
-from skdsam_jax.training.run import Run
+from skdsam_jax.training.run import NonFiniteError, Run
 from skdsam_jax.training.state import data_mesh
 from skdsam_jax.training.summary import make_summary
 from skdsam_jax.training.trainer import Trainer
@@ -62,7 +62,7 @@ def train(
 
     Raises:
       ConfigError: something in the experiment or the folder cannot work.
-      NonFiniteError: the loss or the gradient stopped being finite.
+      NonFiniteError: the loss or the gradient stopped being finite; `summary.json` says so too.
       InterruptedRunError: SIGTERM or Ctrl-C came; the state is saved.
     """
     runtime.configure()
@@ -105,18 +105,29 @@ def train(
         known, first_epoch = folder.read_json("summary.json"), len(run.history)
         if first_epoch >= last_epoch and known.get("steps") == int(run.state.step):
             return known  # It says on what machine, and by which command, these steps were taken.
-        with MetricWriter(folder, experiment.logging, first_epoch=first_epoch) as writer:
-            for epoch in range(first_epoch, last_epoch):
-                run.take_steps(epoch)
-                line = run.measure(epoch)
-                writer.write(line)
-                run.finish_epoch(line, last=epoch + 1 == last_epoch)
+        try:
+            with MetricWriter(folder, experiment.logging, first_epoch=first_epoch) as writer:
+                for epoch in range(first_epoch, last_epoch):
+                    run.take_steps(epoch)
+                    line = run.measure(epoch)
+                    writer.write(line)
+                    run.finish_epoch(line, last=epoch + 1 == last_epoch)
+        except NonFiniteError as error:
+            _summarize(run, trainer, folder, first_epoch, f"step {error.step} was not finite")
+            raise
         checkpoints.wait()
-        start = folder.read_json("initial.json") or None
-        summary = make_summary(trainer, run.state, run.history, start, first_epoch)
-        if is_first_process():
-            folder.write_json("summary.json", summary)
-        return summary
+        return _summarize(run, trainer, folder, first_epoch)
+
+
+def _summarize(
+    run: Run, trainer: Trainer, folder: Workdir, first_epoch: int, failure: str | None = None
+) -> dict[str, Any]:
+    """Writes the summary, which a run that failed has too: it is a result."""
+    start = folder.read_json("initial.json") or None
+    summary = make_summary(trainer, run.state, run.history, start, first_epoch, failure)
+    if is_first_process():
+        folder.write_json("summary.json", summary)
+    return summary
 
 
 def _fill_in(experiment: Experiment, folder: Workdir) -> Experiment:

@@ -22,7 +22,16 @@ from skdsam_jax.training.workdir import Workdir
 
 
 class NonFiniteError(RuntimeError):
-    """Loss or gradient stopped being finite; the message says where it began."""
+    """Loss or gradient stopped being finite; the message says where it began.
+
+    Attributes:
+      step: the first that was not finite, counted from 0.
+    """
+
+    def __init__(self, message: str, step: int) -> None:
+        """What to tell the user, and the step."""
+        super().__init__(message)
+        self.step = step
 
 
 class Run:
@@ -93,7 +102,7 @@ class Run:
             seconds = self._clock.tick(count)
             if skipped and self._options.on_nonfinite == "stop":
                 self._progress.finish_epoch()
-                raise NonFiniteError(self._describe_fault())
+                raise NonFiniteError(self._describe_fault(), int(self._sums.first_skipped))
             loss, accuracy = last["loss"] / last["count"], last["correct"][-1] / last["count"]
             self._progress.update(self._step, count, seconds, float(loss), float(accuracy))
             if self._step == end:

@@ -30,6 +30,7 @@ def make_summary(
     history: Sequence[dict[str, Any]],
     start: Mapping[str, Any] | None,
     first_epoch: int = 0,
+    failure: str | None = None,
 ) -> dict[str, Any]:
     """The summary of a run whose finished epochs are `history`.
 
@@ -45,6 +46,7 @@ def make_summary(
       start: the record of what the network started from; None: from random numbers.
       first_epoch: that this process took steps of, counted from 0. Its machine is the one that the
         summary names, and the images per second are its own.
+      failure: why the run ended before its time; None: it did not, or was asked to.
 
     Returns:
       Plain values only.
@@ -69,6 +71,7 @@ def make_summary(
         "initial": start,
         "epochs": len(history),
         "finished": len(history) == experiment.training.epochs,
+        "failure": failure,
         "steps": int(state.step),
         "weights": "averaged" if state.average else "trained",
         "test_accuracy": last.get("accuracy"),

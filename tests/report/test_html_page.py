@@ -114,7 +114,13 @@ def test_unfinished_runs_are_listed(runs, capsys):
     assert main([str(runs)]) == 0
     page = capsys.readouterr().out
     assert "## Unfinished runs\n" in page
+    assert "| folder | method | network | data | seed | epochs |\n" in page
     assert "| stopped | skdsam | resnet18 | digits | 5 | 1 of 250 |\n" in page
+    failure = {"finished": False, "failure": "step 7 was not finite", "command": "train.py --a"}
+    (runs / "stopped" / "summary.json").write_text(json.dumps(failure))
+    assert main([str(runs)]) == 0
+    row = "| 5 | 1 of 250 | step 7 was not finite | `train.py --a` |\n"
+    assert row in capsys.readouterr().out
     shutil.rmtree(runs / "stopped")
     assert main([str(runs)]) == 0
     assert "Unfinished" not in capsys.readouterr().out

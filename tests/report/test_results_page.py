@@ -6,7 +6,7 @@ import re
 import pytest
 
 from skdsam_jax.commands.report import main
-from skdsam_jax.report.runs import find_runs
+from skdsam_jax.report.runs import find_runs, find_unfinished
 
 ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "results" / "README.md"
@@ -40,6 +40,9 @@ def test_it_shows_every_picture_that_is_kept_for_it():
 
 def test_every_record_says_where_it_comes_from():
     """The first ones did not note the commit; a note beside them does."""
+    for failed in find_unfinished(ROOT / "results"):
+        assert failed.failure, failed.folder
+        assert failed.command, failed.folder
     for run in find_runs(ROOT / "results"):
         origin = {"command", "seed", "config", "versions", "hardware"}
         assert origin <= run.summary.keys(), run.folder

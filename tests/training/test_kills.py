@@ -100,7 +100,8 @@ def test_numbers_that_stop_being_finite_stop_the_run(run):
     assert saved[-1] <= first_bad
     assert f"its last good checkpoint is {run.workdir / 'checkpoints' / str(saved[-1])}." in errors
     assert "try a config.training.learning_rate below 1e+30; config.training.on_n" in errors
-    assert not (run.workdir / "summary.json").exists()
+    assert not run.summary["finished"]
+    assert run.summary["failure"] == f"step {first_bad} was not finite"
 
 
 @pytest.mark.slow

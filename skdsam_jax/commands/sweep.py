@@ -14,8 +14,8 @@ another, or with --devices as many at a time as there are devices, each of which
 what they say is then in WORKDIR/CELL/seed-N.log.
 
 Workdirs hold networks and are large. With --done a run's record, its numbers alone, is kept apart:
-what lies there is not run again, even where its workdir is gone. A run whose loss or gradient stops
-being finite leaves a record too, which says so, and is run again.
+what is finished there is not run again, even where its workdir is gone. A run whose loss or
+gradient stops being finite leaves a record that says so; it is not finished, and is run again.
 
 Some methods read several images for each that a step is trained on. With --equal_images they take
 fewer epochs for it, in folders of their own, CELL-equal_images.
@@ -136,8 +136,8 @@ def _parser() -> argparse.ArgumentParser:
         "--done",
         metavar="DIR",
         type=pathlib.Path,
-        help="where records are: a run counts as finished if DIR/CELL/seed-N holds its "
-        "summary.json, and leaves that and its metrics.jsonl there when it finishes",
+        help="where records are: a run counts as finished if the summary.json in "
+        "DIR/CELL/seed-N says so, and leaves that and its metrics.jsonl there when it finishes",
     )
     add("--train", type=pathlib.Path, help=argparse.SUPPRESS)
     return parser

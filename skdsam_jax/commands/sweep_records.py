@@ -70,8 +70,8 @@ def _check(flag: str, summary: pathlib.Path, experiment: Experiment) -> None:
 def keep_record(run: Run) -> None:
     """Copies the record of a run to its place, if it has one and is not there yet.
 
-    That of one whose numbers stopped being finite is kept too: it is a result. Only such a record
-    has a config.json, by which unfinished runs are found, and the run is made again when asked for.
+    That of one whose numbers stopped being finite is kept too: it is a result. It has a config.json
+    besides, as a report finds runs that have not finished by it; the next sweep makes the run again.
     """
     if run.record is None or is_finished(run.record):
         return

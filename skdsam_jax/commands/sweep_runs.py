@@ -79,8 +79,8 @@ def run_all(
     """Runs what is not finished, in order, as many at a time as there are lanes.
 
     A run whose teacher is still to be trained waits for it, and later ones go first. With several
-    lanes what the run in FOLDER says goes to FOLDER.log. A run that finished, or
-    whose numbers stopped being finite, leaves its record, if it is to have one.
+    lanes what the run in FOLDER says goes to FOLDER.log. A run that finished, or whose numbers
+    stopped being finite, leaves its record, if it is to have one.
 
     Args:
       runs: in their order; a teacher comes before who learns from it.

@@ -108,8 +108,8 @@ class Unfinished(NamedTuple):
     """A run that is under way, stopped or failed: its folder and what its config says.
 
     Attributes:
-      failure: why it cannot go on; empty if it can.
-      command: that began it, of one that failed.
+      failure: such as "step 29 was not finite"; empty of a run that did not fail.
+      command: of the process that failed; empty of other runs.
     """
 
     folder: pathlib.Path

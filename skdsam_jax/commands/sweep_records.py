@@ -71,7 +71,7 @@ def keep_record(run: Run) -> None:
     """Copies the record of a run to its place, if it has one and is not there yet.
 
     That of one whose numbers stopped being finite is kept too: it is a result. It has a config.json
-    besides, by which a report finds runs that have not finished. The next sweep makes the run again.
+    besides, by which a report finds runs that have not finished. The next sweep makes it again.
     """
     if run.record is None or is_finished(run.record):
         return

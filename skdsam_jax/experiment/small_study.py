@@ -54,6 +54,7 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "gradient-none": {"attention_gradient": "none", "energy": "dot"},
     "no-links": {"attention_links": False},
     "no-features": {"feature_weight": 0.0},
+    "labels-warm-up-no-features": {"label_weight": 1.0, "warm_up": 0.5, "feature_weight": 0.0},
 }
 
 

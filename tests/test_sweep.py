@@ -47,7 +47,6 @@ with (folder / "calls").open("a") as file:
 if "beta200" in str(folder):
     failure = {"finished": False, "failure": "step 7 was not finite"}
     (folder / "summary.json").write_text(json.dumps(failure))
-    (folder / "config.json").write_text("{}")
     (folder / "metrics.jsonl").write_text("")
     sys.exit(3)
 config = json.loads(CONFIG)
@@ -166,7 +165,7 @@ def test_a_run_that_is_not_finite_leaves_a_record_and_is_tried_again(tmp_path):
     assert _run(tmp_path, *flags, seeds="0") == 1
     record = tmp_path / "records" / "beta200" / "seed-0"
     kept = {path.name for path in record.iterdir()}
-    assert kept == {"config.json", "metrics.jsonl", "summary.json"}
+    assert kept == {"metrics.jsonl", "summary.json"}
     assert json.loads((record / "summary.json").read_text())["failure"] == "step 7 was not finite"
     assert _run(tmp_path, *flags, seeds="0") == 1
     assert len(_calls(tmp_path, "beta200", 0)) == 2

@@ -19,7 +19,6 @@ from skdsam_jax.options import ConfigError
 # What a record is made of: the numbers of a run, without its network. The summary, which says
 # whether it is finished, comes last.
 _FILES = ("metrics.jsonl", "summary.json")
-_FILES_OF_A_FAILURE = ("config.json", *_FILES)
 
 
 def is_finished(folder: pathlib.Path) -> bool:
@@ -70,14 +69,14 @@ def _check(flag: str, summary: pathlib.Path, experiment: Experiment) -> None:
 def keep_record(run: Run) -> None:
     """Copies the record of a run to its place, if it has one and is not there yet.
 
-    That of one whose numbers stopped being finite is kept too: it is a result. It has a config.json
-    besides, by which a report finds runs that have not finished. The next sweep makes it again.
+    That of one whose numbers stopped being finite is kept too: it is a result. The next sweep makes
+    the run again.
     """
     if run.record is None or is_finished(run.record):
         return
     run.record.mkdir(parents=True, exist_ok=True)
     # Each file whole.
-    for name in _FILES if is_finished(run.folder) else _FILES_OF_A_FAILURE:
+    for name in _FILES:
         partial = run.record / f".{name}.partial"
         shutil.copyfile(run.folder / name, partial)
         partial.replace(run.record / name)

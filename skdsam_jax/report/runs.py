@@ -150,26 +150,33 @@ def find_runs(folder: pathlib.Path) -> list[Run]:
 
 
 def find_unfinished(folder: pathlib.Path) -> list[Unfinished]:
-    """The runs below `folder` that began and have not finished, in the order of their folders."""
-    unfinished = []
-    for path in sorted(folder.glob("**/config.json")):
-        try:
-            file = path.with_name("summary.json")
-            summary = _read(file) if file.exists() else {"finished": False}
-            if summary["finished"]:
-                continue
-            failure = summary.get("failure") or ""
-            command = summary["command"] if failure else ""
-            config = _read(path)
-            names = [config[part]["name"] for part in ("method", "model", "data")]
-            numbers = config["seed"], config["training"]["epochs"]
-            metrics = path.with_name("metrics.jsonl")
-            # A run that was killed may have left a part of a line.
-            done = metrics.read_text().count("\n") if metrics.exists() else 0
-        except (ConfigError, KeyError, TypeError):
-            continue  # Another program's config.json, or one that is being written.
-        unfinished.append(Unfinished(path.parent, *names, *numbers, done, failure, command))
-    return unfinished
+    """The runs below `folder` that began and have not finished, in the order of their folders.
+
+    A workdir has its config.json from the start; a record has none, but a summary that holds it.
+    """
+    names = ("config.json", "summary.json")
+    folders = {path.parent for name in names for path in folder.glob(f"**/{name}")}
+    return [run for run in map(_unfinished, sorted(folders)) if run is not None]
+
+
+def _unfinished(folder: pathlib.Path) -> Unfinished | None:
+    """The run in `folder`; None: it is finished, or another program's."""
+    try:
+        file = folder / "summary.json"
+        summary = _read(file) if file.exists() else {"finished": False}
+        if summary["finished"]:
+            return None
+        config = summary["config"] if "config" in summary else _read(folder / "config.json")
+        names = [config[part]["name"] for part in ("method", "model", "data")]
+        numbers = config["seed"], config["training"]["epochs"]
+        failure = summary.get("failure") or ""
+        command = summary["command"] if failure else ""
+    except (ConfigError, OSError, KeyError, TypeError):
+        return None  # Another program's file, or one that is being written.
+    metrics = folder / "metrics.jsonl"
+    # A run that was killed may have left a part of a line.
+    done = metrics.read_text().count("\n") if metrics.exists() else 0
+    return Unfinished(folder, *names, *numbers, done, failure, command)
 
 
 def find_evaluations(folder: pathlib.Path, runs: Sequence[Run]) -> list[Evaluation]:

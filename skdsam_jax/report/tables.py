@@ -217,7 +217,13 @@ def _others(summaries: Summaries) -> str:
 def _attention(summaries: Summaries) -> str:
     if summaries[0]["attention_weights"] is None:
         return ""
-    weights = " ".join(f"{value:.3f}" for value in by_seed(summaries, "attention_weights").mean(0))
+    values = by_seed(summaries, "attention_weights")
+    if len(values) > 1:
+        # Seeds may choose different exits, which a mean alone would hide.
+        columns = zip(values.mean(0), values.std(0, ddof=1), strict=True)
+        weights = ", ".join(f"{mean:.3f} ± {deviation:.3f}" for mean, deviation in columns)
+    else:
+        weights = " ".join(f"{value:.3f}" for value in values[0])
     return f"{weights} ({by_seed(summaries, 'attention_entropy').mean():.4f})"
 
 

@@ -105,6 +105,8 @@ def train(
         known, first_epoch = folder.read_json("summary.json"), len(run.history)
         if first_epoch >= last_epoch and known.get("steps") == int(run.state.step):
             return known  # It says on what machine, and by which command, these steps were taken.
+        if known.get("failure") and is_first_process():
+            folder.write_json("summary.json", known | {"failure": None})  # It is tried again.
         try:
             with MetricWriter(folder, experiment.logging, first_epoch=first_epoch) as writer:
                 for epoch in range(first_epoch, last_epoch):
@@ -113,7 +115,7 @@ def train(
                     writer.write(line)
                     run.finish_epoch(line, last=epoch + 1 == last_epoch)
         except NonFiniteError as error:
-            _summarize(run, trainer, folder, first_epoch, f"step {error.step} was not finite")
+            _summarize(run, trainer, folder, first_epoch, error.failure)
             raise
         checkpoints.wait()
         return _summarize(run, trainer, folder, first_epoch)

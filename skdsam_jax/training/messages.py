@@ -62,6 +62,11 @@ def describe_epoch(line: Mapping[str, Any], epochs: int) -> str:
     return text
 
 
+def name_fault(sums: EpochSums) -> str:
+    """Where the numbers went wrong; the step is counted from 0."""
+    return f"step {int(sums.first_skipped)} was not finite"
+
+
 def describe_fault(sums: EpochSums, checkpoints: pathlib.Path, options: TrainingOptions) -> str:
     """Where the numbers went wrong, what they were, what is left and what may help."""
     fault = summarize_training(jax.device_get(sums.skipped_sums))
@@ -72,9 +77,9 @@ def describe_fault(sums: EpochSums, checkpoints: pathlib.Path, options: Training
     half = options.compute_dtype == "bfloat16"
     precision = ", or config.training.compute_dtype=float32" if half else ""
     return (
-        f"step {int(sums.first_skipped)} was not finite ({numbers}); the run stopped, {kept}. In a "
-        f"new workdir try a config.training.learning_rate below {options.learning_rate:g}"
-        f"{precision}; config.training.on_nonfinite=skip leaves out single steps"
+        f"{name_fault(sums)} ({numbers}); the run stopped, {kept}. In a new workdir try a "
+        f"config.training.learning_rate below {options.learning_rate:g}{precision}; "
+        "config.training.on_nonfinite=skip leaves out single steps"
     )
 
 

@@ -25,13 +25,13 @@ class NonFiniteError(RuntimeError):
     """Loss or gradient stopped being finite; the message says where it began.
 
     Attributes:
-      step: the first that was not finite, counted from 0.
+      failure: the same in a few words, for the run's summary.
     """
 
-    def __init__(self, message: str, step: int) -> None:
-        """What to tell the user, and the step."""
+    def __init__(self, message: str, failure: str) -> None:
+        """What to tell the user, and what to keep."""
         super().__init__(message)
-        self.step = step
+        self.failure = failure
 
 
 class Run:
@@ -102,7 +102,7 @@ class Run:
             seconds = self._clock.tick(count)
             if skipped and self._options.on_nonfinite == "stop":
                 self._progress.finish_epoch()
-                raise NonFiniteError(self._describe_fault(), int(self._sums.first_skipped))
+                raise NonFiniteError(self._describe_fault(), messages.name_fault(self._sums))
             loss, accuracy = last["loss"] / last["count"], last["correct"][-1] / last["count"]
             self._progress.update(self._step, count, seconds, float(loss), float(accuracy))
             if self._step == end:

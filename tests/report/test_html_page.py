@@ -126,6 +126,22 @@ def test_unfinished_runs_are_listed(runs, capsys):
     assert "Unfinished" not in capsys.readouterr().out
 
 
+def test_the_record_of_a_failed_run_is_listed_by_its_summary(
+    runs, tmp_path, capsys, without_matplotlib
+):
+    config = json.loads((runs / "stopped" / "config.json").read_text())
+    (runs / "stopped" / "config.json").unlink()
+    failure = {"failure": "step 7 was not finite", "command": "train.py --a", "config": config}
+    (runs / "stopped" / "summary.json").write_text(json.dumps({"finished": False} | failure))
+    assert main([str(runs), "--html", str(tmp_path / "page")]) == 0
+    assert main([str(runs)]) == 0
+    row = "| stopped | skdsam | resnet18 | digits | 5 | 1 of 250 | step 7 was not finite |"
+    assert row in capsys.readouterr().out
+    (*_, stopped) = _rows(tmp_path / "page" / "runs.csv")
+    assert stopped["folder"] == (runs / "stopped").as_posix()
+    assert stopped["failure"] == "step 7 was not finite"
+
+
 def test_the_markdown_explains_its_differences_only_where_it_has_some(runs, capsys):
     assert main([str(runs)]) == 0
     page = capsys.readouterr().out

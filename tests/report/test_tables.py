@@ -59,7 +59,7 @@ def test_seeds_share_a_row_with_mean_and_deviation(tmp_path, summary):
     mean, deviation = statistics.mean(accuracies), statistics.stdev(accuracies)
     assert f"| 3 | {100 * mean:.2f} ± {100 * deviation:.2f} |" in row
     assert "25.00 50.00 60.00 75.00" in row
-    assert "0.500 0.250 0.250 (1.0397)" in row
+    assert "| 0.500 ± 0.000, 0.250 ± 0.000, 0.250 ± 0.000 (1.0397) |" in row
 
 
 def test_another_config_is_another_row_that_names_it(tmp_path, summary, capsys):
@@ -108,6 +108,16 @@ def test_one_exit_has_no_attention(tmp_path, summary, capsys):
     with_both = _page(tmp_path / "both", capsys, summary, _changed(alone, model__width=3))
     assert sum("|  |" in row for row in _rows(with_both)) == 1
     assert "| attention" not in _page(tmp_path / "one", capsys, alone)
+
+
+def test_attention_shows_that_seeds_chose_different_exits(tmp_path, summary, capsys):
+    chosen = [
+        summary | {"seed": seed, "attention_weights": weights, "attention_entropy": 0.25 * seed}
+        for seed, weights in enumerate(([1.0, 0.0], [0.0, 1.0]))
+    ]
+    assert "| 1.000 0.000 (0.0000) |" in _page(tmp_path / "one", capsys, chosen[0])
+    both = _page(tmp_path / "both", capsys, *chosen)
+    assert "| 0.500 ± 0.707, 0.500 ± 0.707 (0.1250) |" in both
 
 
 def test_methods_without_attention_have_none_whatever_earlier_versions_wrote(

@@ -7,7 +7,7 @@ import statistics
 import pytest
 
 from skdsam_jax.experiment.config import default_config
-from skdsam_jax.training import InterruptedRunError, Interruption, train
+from skdsam_jax.training import InterruptedRunError, Interruption, NonFiniteError, train
 
 
 class _AtOnce(Interruption):
@@ -53,6 +53,21 @@ def test_a_run_stopped_after_every_step_ends_with_the_same_numbers(tmp_path, cap
         for name in ("undisturbed", "stopped")
     ]
     assert len(lines[0]) == len(lines[1]) == 2
+
+
+def test_a_run_that_failed_and_is_tried_again_does_not_say_that_it_failed(tmp_path):
+    config = _config()
+    config.training.learning_rate = 1e30
+    with pytest.raises(NonFiniteError, match="was not finite"):
+        train(config, tmp_path, verbose=False)
+
+    def failure():
+        return json.loads((tmp_path / "summary.json").read_text())["failure"]
+
+    assert failure() == "step 1 was not finite"
+    with pytest.raises(InterruptedRunError, match="stopped at step 1;"):
+        train(config, tmp_path, interruption=_AtOnce(), verbose=False)
+    assert failure() is None
 
 
 def test_a_summary_names_the_rate_of_the_process_that_ended_the_run(tmp_path):

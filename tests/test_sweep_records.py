@@ -178,7 +178,8 @@ def test_rows_of_one_name_are_one_experiment_in_all_tables_of_the_study():
 
 
 def test_the_study_differs_in_method_and_what_is_claimed_to_add():
-    tables = {name: table for name, table in SMALL_TABLES.items() if name != "small-wrn"}
+    others = ("small-epochs", "small-wrn")
+    tables = {name: table for name, table in SMALL_TABLES.items() if name not in others}
     cells = [cell for table in tables.values() for cell in table.cells]
     experiments = [experiment_of(cell) for cell in cells]
     plain = [
@@ -194,6 +195,17 @@ def test_the_study_differs_in_method_and_what_is_claimed_to_add():
     assert {e.training.epochs for e in experiments} == {20}
     assert len({e.model for e in experiments}) == 1
     assert experiments[0].model.convolution == "direct"
+
+
+def test_the_baseline_has_as_few_epochs_as_methods_that_read_more_images():
+    (same,) = plan(SMALL_TABLES["small"].cells, [0], pathlib.Path("runs"), only=["cross_entropy"])
+    fewer = plan(SMALL_TABLES["small-epochs"].cells, [0], pathlib.Path("runs"))
+    equal = plan(SMALL_TABLES["small-peers"].cells, [0], pathlib.Path("runs"), equal_images=True)
+    epochs = {run.experiment.training.epochs for run in equal}
+    assert {run.experiment.training.epochs for run in (same, *fewer)} == epochs
+    for run in fewer:
+        training = dataclasses.replace(run.experiment.training, epochs=20)
+        assert dataclasses.replace(run.experiment, training=training) == same.experiment
 
 
 def test_one_network_is_trained_at_full_width_on_all_images():

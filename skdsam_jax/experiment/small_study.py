@@ -58,10 +58,14 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def _cell(name: str, method: str, *, also: str = "", **options: Any) -> Cell:
-    """A row; `also` is what else stands behind the colon."""
+def _cell(
+    name: str, method: str, *, also: str = "", epochs: int | None = None, **options: Any
+) -> Cell:
+    """A row; `also` is what else stands behind the colon, `epochs` fewer than the others have."""
     # Authors' settings for CIFAR-100 are the methods' defaults.
     changes = {**_SIZE, **{f"method.{option}": value for option, value in options.items()}}
+    if epochs is not None:
+        changes["training.epochs"] = epochs
     return Cell(
         name,
         f"configs/cifar100.py:backbone=resnet18,method={method}{also}",
@@ -106,6 +110,12 @@ SMALL_TABLES: dict[str, Table] = {
             _cell("skdsam-T1", "skdsam", temperature=1.0),
             _DOT,
             _cell("skdsam-dot-attention1", "skdsam", energy="dot", attention_temperature=1.0),
+        ),
+    ),
+    "small-epochs": Table(
+        "a small study: the baseline in as few epochs as methods have with --equal_images",
+        tuple(
+            _cell(f"{_BASELINE}-{epochs}_epochs", _BASELINE, epochs=epochs) for epochs in (10, 5)
         ),
     ),
     "small-wrn": Table(

@@ -107,6 +107,11 @@ def shortened(name: str, letters: int) -> str:
     return name if len(name) <= letters else name[: letters - 1] + "…"
 
 
+def wrapped(name: str, letters: int, lines: int) -> str:
+    """The name in lines of so many letters, its end left out where there are more lines."""
+    return textwrap.fill(name, letters, max_lines=lines, placeholder=" …", break_on_hyphens=False)
+
+
 def note(axes: "Axes", text: str) -> None:
     """Writes where there is nothing to draw."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)

@@ -1,11 +1,12 @@
 """Pictures of what runs did while they trained; they need matplotlib."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from skdsam_jax.report.drawing import COLOURS, HEIGHT, PLAIN, Picture, look, render, shortened
+from skdsam_jax.report.drawing import COLOURS, HEIGHT, PLAIN, Picture, look, render, wrapped
 from skdsam_jax.report.measures import by_seed, images_read
 from skdsam_jax.report.runs import Experiment
 from skdsam_jax.report.series import (
@@ -26,46 +27,68 @@ _MOST_MARKS = 20
 
 def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
     """The last epoch's accuracy of all experiments of a table, one above the other."""
-    labels = _labels(experiments)[::-1]
-    values = [100 * by_seed(each.summaries, "test_accuracy") for each in reversed(experiments)]
+    labels = [wrapped(label, 42, lines=3) for label in labels_of(experiments)]
+    values = [100 * by_seed(each.summaries, "test_accuracy") for each in experiments]
+    # In inches from the top: as high as its label.
+    heights = np.array([0.1 + 0.12 * (1 + label.count("\n")) for label in labels])
+    places = np.cumsum(heights) - heights / 2
 
     def fill(figure: "Figure") -> None:
         axes = figure.add_subplot()
-        for place, seeds in enumerate(values):
+        for place, seeds in zip(places, values, strict=True):
             bar = seeds.std(ddof=1) if len(seeds) > 1 else None
             axes.errorbar(seeds.mean(), place, xerr=bar, fmt="o", color=COLOURS[0], capsize=3)
-        axes.set_yticks(range(len(labels)), labels, fontsize=7)
-        axes.set(xlabel="test accuracy, %", ylim=(-0.7, len(labels) - 0.3))
+        axes.set_yticks(places, labels, fontsize=7)
+        axes.set(xlabel="test accuracy, %", ylim=(heights.sum(), 0))
 
     table = experiments[0].words.table
     seeds = max(len(each.seeds) for each in experiments)
     bars = "mean and standard deviation over seeds" if seeds > 1 else "one seed each"
-    png = render([table], fill, height=1.2 + 0.22 * len(labels))
+    png = render([table], fill, height=1.2 + heights.sum())
     return Picture(name, f"Test accuracy in the last epoch, {bars}: {table}", png)
 
 
-def _labels(experiments: Sequence[Experiment]) -> list[str]:
-    """A name for each; the network is no part of it where it is the same for all."""
+def labels_of(experiments: Sequence[Experiment]) -> list[str]:
+    """A name for each experiment of a table, which no other has.
+
+    The network is no part of it where all have the same, and of the training only that is by which
+    experiments of one method and network differ.
+    """
     words = [each.words for each in experiments]
-    if len({each.network for each in words}) == 1:
-        return [shortened(each.method, 50) for each in words]
-    return [f"{shortened(each.method, 24)}, {shortened(each.network, 24)}" for each in words]
+    alike = len({each.network for each in words}) == 1
+    names = [each.method if alike else f"{each.method}, {each.network}" for each in words]
+    parts = [[part for part in re.split(r", | \(|\)$", each.training) if part] for each in words]
+    shared: dict[str, set[str]] = {}
+    for name, own in zip(names, parts, strict=True):
+        shared[name] = shared.get(name, set(own)) & set(own)
+    return [
+        ", ".join([name, *(part for part in own if part not in shared[name])])
+        for name, own in zip(names, parts, strict=True)
+    ]
 
 
 def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | None:
-    """The deepest exit of all experiments of a table over the images that each read.
+    """The deepest exit of all experiments of a table over the images that each read, best first.
 
     None where fewer than two have metrics.jsonl and counted their images.
     """
     lines = []
-    for experiment, label in zip(experiments, _labels(experiments), strict=True):
+    for experiment, label in zip(experiments, labels_of(experiments), strict=True):
         curves, count = learning_curves(experiment), images_read(experiment.summaries)
         if curves is None or count is None:
             continue
         series, epochs = curves.test[-1], experiment.summaries[0]["config"]["training"]["epochs"]
-        lines.append((series.epochs * count[0] / epochs / 1e3, series.mean, label))
+        images = series.epochs * count[0] / epochs / 1e3
+        lines.append((images, series.mean, wrapped(label, 42, lines=3)))
     if len(lines) < 2:
         return None
+    lines.sort(key=lambda line: line[1][-1], reverse=True)
+    # The legend has two columns, the first of which is filled first.
+    half = -(-len(lines) // 2)
+    rows = max(
+        sum(1 + label.count("\n") for *_, label in column)
+        for column in (lines[:half], lines[half:])
+    )
 
     def fill(figure: "Figure") -> None:
         axes = figure.add_subplot()
@@ -75,7 +98,7 @@ def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | 
         figure.legend(loc="outside lower center", fontsize=6, ncols=2)
 
     table = experiments[0].words.table
-    png = render([table], fill, HEIGHT + 0.13 * -(-len(lines) // 2))
+    png = render([table], fill, HEIGHT + 0.13 * rows)
     return Picture(name, f"Test accuracy against images read, means over seeds: {table}", png)
 
 

@@ -9,12 +9,10 @@ import shutil
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from skdsam_jax.commands.report import main
 from skdsam_jax.report import drawing, evaluation_pictures, run_pictures
-from skdsam_jax.report.runs import find_runs, group
 
 TAGS_WITHOUT_END = {"meta", "img", "br"}
 
@@ -231,28 +229,6 @@ def test_a_page_that_cannot_be_written_is_one_line(runs, tmp_path, capsys):
 def _is_drawn(path):
     with Image.open(path) as picture:
         return len(np.unique(np.asarray(picture.convert("L")))) > 10
-
-
-def test_accuracies_are_drawn_over_the_images_that_runs_say_they_read(write, monkeypatch):
-    """Of two experiments that counted theirs; one that read two for each of a batch has twice."""
-    drawn = []
-    monkeypatch.setattr(run_pictures, "render", lambda title, fill, height: drawn.append(fill))
-    counted = {"steps": 30, "images_per_step": 128}
-    write("ours", 0, _lines(0.0), **counted)
-    write("uncounted", 0, _lines(0.0), model="resnet34")
-    folder = write("alone", 0, method="cross_entropy", **counted)
-    experiments = group(find_runs(folder))
-    assert run_pictures.draw_images_read(experiments, "name") is None
-    write("theirs", 0, _lines(0.1), method="byot", steps=30, images_per_step=256)
-    run_pictures.draw_images_read(group(find_runs(folder)), "name")
-    figure = Figure()
-    drawn[0](figure)
-    (axes,) = figure.axes
-    lines = {line.get_label().split(",")[0]: line.get_xydata() for line in axes.get_lines()}
-    images = np.array([1, 2, 3]) * 30 * 128 / 250 / 1e3
-    np.testing.assert_allclose(lines["skdsam"], np.stack([images, [0, 20, 40]], 1), atol=1e-9)
-    np.testing.assert_allclose(lines["byot"], np.stack([2 * images, [10, 30, 50]], 1))
-    assert len(lines) == 2
 
 
 def test_pictures(runs, tmp_path):

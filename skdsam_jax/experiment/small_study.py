@@ -2,8 +2,9 @@
 
 10,000 of CIFAR-100's training images (100 of each class) and 2,000 others for validation, the whole
 test set, a ResNet-18 of width 16, and the thesis' recipe in 20 epochs, whose decays are shares of
-them; and one real network, WRN-16-2, on all images but those 2,000 in 15. What it finds holds for
-schedules of this length, and no further.
+them; the baseline in fewer, for methods that read more images in each; and one real network,
+WRN-16-2, on all images but those 2,000 in 15. What it finds holds for schedules of this length, and
+no further.
 
 Rows of one name are the same experiment in all of these tables, so that one folder of results
 serves them all.

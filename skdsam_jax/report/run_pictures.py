@@ -57,6 +57,7 @@ def labels_of(experiments: Sequence[Experiment]) -> list[str]:
     words = [each.words for each in experiments]
     alike = len({each.network for each in words}) == 1
     names = [each.method if alike else f"{each.method}, {each.network}" for each in words]
+    # As `describe` joins them: recipe, epochs, type, and other changes in brackets.
     parts = [[part for part in re.split(r", | \(|\)$", each.training) if part] for each in words]
     shared: dict[str, set[str]] = {}
     for name, own in zip(names, parts, strict=True):

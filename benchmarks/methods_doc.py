@@ -126,7 +126,8 @@ def _describe(measured: Mapping[str, Any] | None) -> str:
     return (
         f"Costs: `{measured['command']}`, {settings['model']} of width {settings['width']}, "
         f"{settings['batch_size']} anchors a step, {settings['image_size']} pixels, "
-        f"{settings['compute_dtype']}, medians of {settings['repeats']} turns; "
+        f"{settings['compute_dtype']}, {settings['convolution']} convolutions, "
+        f"medians of {settings['repeats']} turns; "
         f"{hardware['device']} ({hardware['cpu']}, {hardware['cpu_cores']} cores), "
         f"jax {measured['versions']['jax']}."
     )

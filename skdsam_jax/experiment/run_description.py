@@ -41,7 +41,9 @@ class RunDescription:
       method: with the options that are not its defaults.
       network: the backbone with its options.
       additions: to the recipe; plain runs come first in a table.
-      training: recipe, additions, epochs, batch, type, and all other changes.
+      recipe: its name.
+      schedule: epochs of batch, and type.
+      changes: all others, as FIELD=VALUE.
     """
 
     table: str
@@ -50,7 +52,15 @@ class RunDescription:
     method: str
     network: str
     additions: tuple[str, ...]
-    training: str
+    recipe: str
+    schedule: tuple[str, ...]
+    changes: tuple[str, ...]
+
+    @property
+    def training(self) -> str:
+        """Recipe, additions, schedule and changes."""
+        parts = " + ".join((self.recipe, *self.additions)), *self.schedule
+        return ", ".join(parts) + _in_brackets(self.changes)
 
 
 def describe(
@@ -61,7 +71,8 @@ def describe(
     Args:
       summary: of the run.
       teachers: SHA-256 of a run's variables to its summary. A run that one of them taught, or that
-        started from one, says what that was, seed aside; otherwise the beginning of its SHA-256.
+        started from one, says what that was as far as it was another, seed aside; otherwise the
+        beginning of its SHA-256.
     """
     method_name = current_name(summary["method"])
     defaults, fields = defaults_of(method_name), settings_of(summary)
@@ -69,15 +80,10 @@ def describe(
     others = {name: value for name, value in changed.items() if name not in _SAID}
     method = {name: others.pop(name) for name in list(others) if name.startswith("method.")}
     model = {name: others.pop(name) for name in list(others) if name.startswith("model.")}
-    sha256 = method.pop("method.teacher_sha256", None)
-    if sha256 is not None:
-        method["method.teacher"] = _name_run(sha256, teachers)
-    sha256 = model.pop("model.initial_sha256", None)
-    if sha256 is not None:
-        model["model.initial"] = _name_run(sha256, teachers)
-
+    teacher = method.pop("method.teacher_sha256", None)
+    initial = model.pop("model.initial_sha256", None)
     recipe, additions = name_recipe(fields)
-    own = _list({name: changed[name] for name in RECIPE_FIELDS if name in changed})
+    own = _words_of({name: changed[name] for name in RECIPE_FIELDS if name in changed})
     size = fields["data.image_size"]
     table = summary["dataset"]
     if fields["data.name"] == "folder":
@@ -87,19 +93,28 @@ def describe(
     table += f" at {size} pixels" if size else ""
     examples = fields["data.train_examples"]
     table += f", {examples:,} training images" if examples else ""
-    training = [
-        " + ".join((recipe or "own recipe", *additions)),
-        f"{fields['training.epochs']} epochs of batch {fields['training.batch_size']}",
-        fields["training.compute_dtype"],
-    ]
-    return RunDescription(
-        table=f"{table}, " + (f"recipe {recipe}" if recipe else f"own recipe{own}"),
+    without_others = RunDescription(
+        table=f"{table}, " + (f"recipe {recipe}" if recipe else f"own recipe{_in_brackets(own)}"),
         model=summary["model"],
         parameters=summary["parameters"],
-        method=method_name + _list(method),
-        network=summary["model"] + _list(model),
+        method=method_name,
+        network=summary["model"] + _in_brackets(_words_of(model)),
         additions=additions,
-        training=", ".join(training) + _list(others),
+        recipe=recipe or "own recipe",
+        schedule=(
+            f"{fields['training.epochs']} epochs of batch {fields['training.batch_size']}",
+            fields["training.compute_dtype"],
+        ),
+        changes=_words_of(others),
+    )
+    if teacher is not None:
+        method["method.teacher"] = _name_run(teacher, teachers, without_others)
+    if initial is not None:
+        model["model.initial"] = _name_run(initial, teachers, without_others)
+    return dataclasses.replace(
+        without_others,
+        method=method_name + _in_brackets(_words_of(method)),
+        network=summary["model"] + _in_brackets(_words_of(model)),
     )
 
 
@@ -112,11 +127,16 @@ def settings_of(summary: Mapping[str, Any]) -> dict[str, Any]:
     return defaults_of(method) | given | {"method.name": method, "model.convolution": form}
 
 
-def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]]) -> str:
+def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]], own: RunDescription) -> str:
+    """What another run was, as far as it was not what the run is whose description is `own`."""
     if sha256 not in runs:
         return f"{sha256[:12]}..."
     words = describe(runs[sha256], runs)
-    return f"{words.method} on {words.network}, {words.table}, {words.training}"
+    named = words.method if words.network == own.network else f"{words.method} on {words.network}"
+    table = [words.table] if words.table != own.table else []
+    training = [words.training] if words.training != own.training else []
+    alike = words.network == own.network or not table or not training
+    return ", ".join([named, *table, *training, *(["else alike"] if alike else [])])
 
 
 @functools.cache
@@ -132,11 +152,13 @@ def defaults_of(method: str) -> dict[str, Any]:
     return fields | {"model.convolution": DEFAULT_CONVOLUTION}
 
 
-def _list(fields: Mapping[str, Any]) -> str:
-    """Such as " (width=16)", or nothing."""
-    if not fields:
-        return ""
+def _words_of(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Such as "width=16"."""
     # Of the evaluation's fields alone the last name does not say what it is of.
     short = (name if name.startswith("evaluation.") else name.partition(".")[2] for name in fields)
-    changes = (f"{name}={value}" for name, value in zip(short, fields.values(), strict=True))
-    return f" ({', '.join(changes)})"
+    return tuple(f"{name}={value}" for name, value in zip(short, fields.values(), strict=True))
+
+
+def _in_brackets(words: tuple[str, ...]) -> str:
+    """Such as " (width=16)", or nothing."""
+    return f" ({', '.join(words)})" if words else ""

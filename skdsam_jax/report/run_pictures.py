@@ -1,6 +1,5 @@
 """Pictures of what runs did while they trained; they need matplotlib."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -51,14 +50,16 @@ def draw_accuracies(experiments: Sequence[Experiment], name: str) -> Picture:
 def labels_of(experiments: Sequence[Experiment]) -> list[str]:
     """A name for each experiment of a table, which no other has.
 
-    The network is no part of it where all have the same, and of the training only that is by which
-    experiments of one method and network differ.
+    The network is no part of it where all have the same, and of the training only what is added to
+    the recipe and that by which experiments of one method and network differ.
     """
     words = [each.words for each in experiments]
     alike = len({each.network for each in words}) == 1
-    names = [each.method if alike else f"{each.method}, {each.network}" for each in words]
-    # As `describe` joins them: recipe, epochs, type, and other changes in brackets.
-    parts = [[part for part in re.split(r", | \(|\)$", each.training) if part] for each in words]
+    names = [
+        " + ".join((each.method if alike else f"{each.method}, {each.network}", *each.additions))
+        for each in words
+    ]
+    parts = [(*each.schedule, *each.changes) for each in words]
     shared: dict[str, set[str]] = {}
     for name, own in zip(names, parts, strict=True):
         shared[name] = shared.get(name, set(own)) & set(own)
@@ -71,35 +72,47 @@ def labels_of(experiments: Sequence[Experiment]) -> list[str]:
 def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | None:
     """The deepest exit of all experiments of a table over the images that each read, best first.
 
+    Many lines are drawn in several panels, each with its own before all others in grey.
+
     None where fewer than two have metrics.jsonl and counted their images.
     """
-    lines = []
+    lines: list[tuple[np.ndarray, np.ndarray, str]] = []
     for experiment, label in zip(experiments, labels_of(experiments), strict=True):
-        curves, count = learning_curves(experiment), images_read(experiment.summaries)
-        if curves is None or count is None:
+        curves, read = learning_curves(experiment), images_read(experiment.summaries)
+        if curves is None or read is None:
             continue
         series, epochs = curves.test[-1], experiment.summaries[0]["config"]["training"]["epochs"]
-        images = series.epochs * count[0] / epochs / 1e3
-        lines.append((images, series.mean, wrapped(label, 42, lines=3)))
+        images = series.epochs * read[0] / epochs / 1e3
+        lines.append((images, series.mean, wrapped(label, 38, lines=3)))
     if len(lines) < 2:
         return None
     lines.sort(key=lambda line: line[1][-1], reverse=True)
-    # The legend has two columns, the first of which is filled first.
-    half = -(-len(lines) // 2)
-    rows = max(
-        sum(1 + label.count("\n") for *_, label in column)
-        for column in (lines[:half], lines[half:])
-    )
+    # As many as have colours, and in each about as many.
+    count = -(-len(lines) // len(COLOURS))
+    ends = [len(lines) * (number + 1) // count for number in range(count)]
+    panels = [lines[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    # In inches: as high as the legend beside it.
+    heights = [
+        max(1.3, 0.3 + 0.115 * sum(1.3 + label.count("\n") for *_, label in panel))
+        for panel in panels
+    ]
 
     def fill(figure: "Figure") -> None:
-        axes = figure.add_subplot()
-        for number, (images, accuracy, label) in enumerate(lines):
-            axes.plot(images, accuracy, label=label, **look(number))
-        axes.set(xlabel="thousand images read", ylabel="test accuracy, %")
-        figure.legend(loc="outside lower center", fontsize=6, ncols=2)
+        rows = figure.subplots(
+            len(panels), sharex=True, sharey=True, squeeze=False, height_ratios=heights
+        )
+        for axes, panel in zip(rows[:, 0], panels, strict=True):
+            if len(panels) > 1:
+                for images, accuracy, _ in lines:
+                    axes.plot(images, accuracy, color="0.85", linewidth=0.6)
+            for number, (images, accuracy, label) in enumerate(panel):
+                axes.plot(images, accuracy, label=label, **look(number))
+            axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=6, frameon=False)
+        rows[-1, 0].set(xlabel="thousand images read")
+        figure.supylabel("test accuracy, %", fontsize=9)
 
     table = experiments[0].words.table
-    png = render([table], fill, HEIGHT + 0.13 * rows)
+    png = render([table], fill, 0.8 + sum(heights))
     return Picture(name, f"Test accuracy against images read, means over seeds: {table}", png)
 
 

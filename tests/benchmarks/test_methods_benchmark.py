@@ -20,6 +20,7 @@ MEASURED = {
         "batch_size": 8,
         "image_size": 16,
         "compute_dtype": "float32",
+        "convolution": "winograd",
         "repeats": 3,
     },
     "hardware": {"device": "cpu", "cpu": "a CPU", "cpu_cores": 2},
@@ -90,7 +91,8 @@ def test_costs_come_from_what_was_measured():
     assert _row(page, "byot")[6] == ""  # Nobody measured it.
     assert (
         "\nCosts: `python -m benchmarks.methods --width 4`, resnet18 of width 4, 8 anchors a step, "
-        "16 pixels, float32, medians of 3 turns; cpu (a CPU, 2 cores), jax 1.2.3.\n<!--"
+        "16 pixels, float32, winograd convolutions, medians of 3 turns; "
+        "cpu (a CPU, 2 cores), jax 1.2.3.\n<!--"
     ) in page
     unmeasured = methods_doc.rewrite(page, None)
     assert _row(unmeasured, "dlb")[6] == ""

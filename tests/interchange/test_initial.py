@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 import sys
 import types
@@ -235,5 +236,9 @@ def test_a_run_from_a_run_is_named_in_a_page_of_results(run):
     started = run.summary | {"config": json.loads(json.dumps(run.summary["config"]))}
     started["config"]["model"]["initial_sha256"] = run.summary["params_digest"]
     words = describe(started, {run.summary["params_digest"]: run.summary})
-    assert "initial=cross_entropy on tiny_resnet" in words.network
+    assert "initial=cross_entropy, else alike" in words.network
+    started["config"]["training"]["epochs"] += 1
+    words = describe(started, {run.summary["params_digest"]: run.summary})
+    was = f"{run.summary['epochs']} epochs of batch"
+    assert re.search(rf"initial=cross_entropy, .*{was} .*, else alike", words.network)
     assert f"initial={run.summary['params_digest'][:12]}..." in describe(started).network

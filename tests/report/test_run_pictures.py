@@ -69,9 +69,9 @@ def test_labels_tell_experiments_apart_and_say_no_more(write, summary):
     assert sorted(run_pictures.labels_of(group(find_runs(folder)))) == [
         "cross_entropy",
         "skdsam (warm_up=0.5)",
-        "skdsam, thesis + cutout, 250 epochs of batch 128",
-        "skdsam, thesis, 250 epochs of batch 128",
-        "skdsam, thesis, 300 epochs of batch 128",
+        "skdsam + cutout",
+        "skdsam, 250 epochs of batch 128",
+        "skdsam, 300 epochs of batch 128",
     ]
     write("narrow", 0, config=_changed(summary, "model", width=8))
     labels = run_pictures.labels_of(group(find_runs(folder)))
@@ -79,7 +79,7 @@ def test_labels_tell_experiments_apart_and_say_no_more(write, summary):
     assert "cross_entropy, resnet18" in labels
 
 
-def test_a_legend_of_many_long_names_is_not_cut_off(write, summary, drawn):
+def test_many_lines_with_long_names_stand_in_several_panels(write, summary, drawn):
     for number in range(30):
         options = {"label_weight": 1.0, "attention_gradient": "none", "warm_up": 0.01 * number}
         config = _changed(summary, "method", **options)
@@ -90,14 +90,27 @@ def test_a_legend_of_many_long_names_is_not_cut_off(write, summary, drawn):
     figure = Figure((drawing.WIDTH, height), layout="constrained")
     fill(figure)
     figure.draw_without_rendering()
-    (legend,) = figure.legends
-    (axes,) = figure.axes
-    box = legend.get_window_extent()
-    assert figure.bbox.x0 <= box.x0
-    assert box.x1 <= figure.bbox.x1
-    assert figure.bbox.y0 <= box.y0
-    assert box.y1 < axes.get_window_extent().y0
-    assert axes.get_window_extent().height > figure.bbox.height / 8
+    assert len(figure.axes) == 5
+    own = []
+    bottom = figure.bbox.y1
+    for axes in figure.axes:
+        legend, place = axes.get_legend(), axes.get_window_extent()
+        box = legend.get_window_extent()
+        # Beside the lines, beneath the last panel's, and all of it in the picture.
+        assert place.x1 <= box.x0
+        assert box.x1 <= figure.bbox.x1
+        assert box.y1 <= bottom
+        bottom = box.y0
+        assert place.width > figure.bbox.width / 4
+        names = [text.get_text() for text in legend.get_texts()]
+        assert len(names) in (6, 7)
+        lines = {line.get_label(): line for line in axes.get_lines()}
+        assert len(axes.get_lines()) == 31 + len(names)
+        own += [lines[name] for name in names]
+        assert len({line.get_color() for line in own[-len(names) :]}) == len(names)
+    assert bottom >= figure.bbox.y0
+    assert len(own) == 31
     # As the lines end, from the top.
-    ends = [line.get_ydata()[-1] for line in axes.get_lines()]
+    ends = [line.get_ydata()[-1] for line in own]
     assert ends == sorted(ends, reverse=True)
+    assert own[0].get_label() == "byot"

@@ -290,14 +290,13 @@ def test_students_of_one_kind_of_teacher_share_a_row(tmp_path, summary, capsys):
     ]
     page = _page(tmp_path, capsys, *teachers, other, *students)
     rows = re.findall(r"^\| \d+ (\| knowledge_distillation \(.*)$", page, re.MULTILINE)
-    words = "digits, recipe thesis, thesis, 250 epochs of batch 128, float32)"
     taught = {row.split("|")[1].partition("teacher=")[2].strip(): row for row in rows}
     assert set(taught) == {
-        f"skdsam on resnet18, {words}",
-        f"skdsam on resnet18 (width=3), {words}",
+        "skdsam, else alike)",
+        "skdsam on resnet18 (width=3), else alike)",
         "dddddddddddd...)",
     }
-    assert "| 2 | 75.00 ± 0.00 |" in taught[f"skdsam on resnet18, {words}"]
+    assert "| 2 | 75.00 ± 0.00 |" in taught["skdsam, else alike)"]
 
 
 def test_the_page_names_its_command(tmp_path, summary):

@@ -83,7 +83,7 @@ def describe(
     teacher = method.pop("method.teacher_sha256", None)
     initial = model.pop("model.initial_sha256", None)
     recipe, additions = name_recipe(fields)
-    own = _words_of({name: changed[name] for name in RECIPE_FIELDS if name in changed})
+    own_recipe = _words_of({name: changed[name] for name in RECIPE_FIELDS if name in changed})
     size = fields["data.image_size"]
     table = summary["dataset"]
     if fields["data.name"] == "folder":
@@ -93,8 +93,10 @@ def describe(
     table += f" at {size} pixels" if size else ""
     examples = fields["data.train_examples"]
     table += f", {examples:,} training images" if examples else ""
-    without_others = RunDescription(
-        table=f"{table}, " + (f"recipe {recipe}" if recipe else f"own recipe{_in_brackets(own)}"),
+    table += f", recipe {recipe}" if recipe else f", own recipe{_in_brackets(own_recipe)}"
+    # The run itself, to which those that it learned from are compared.
+    itself = RunDescription(
+        table=table,
         model=summary["model"],
         parameters=summary["parameters"],
         method=method_name,
@@ -108,11 +110,11 @@ def describe(
         changes=_words_of(others),
     )
     if teacher is not None:
-        method["method.teacher"] = _name_run(teacher, teachers, without_others)
+        method["method.teacher"] = _name_run(teacher, teachers, itself)
     if initial is not None:
-        model["model.initial"] = _name_run(initial, teachers, without_others)
+        model["model.initial"] = _name_run(initial, teachers, itself)
     return dataclasses.replace(
-        without_others,
+        itself,
         method=method_name + _in_brackets(_words_of(method)),
         network=summary["model"] + _in_brackets(_words_of(model)),
     )
@@ -128,7 +130,7 @@ def settings_of(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _name_run(sha256: str, runs: Mapping[str, Mapping[str, Any]], own: RunDescription) -> str:
-    """What another run was, as far as it was not what the run is whose description is `own`."""
+    """What the run of that SHA-256 was, as far as it differs from `own`."""
     if sha256 not in runs:
         return f"{sha256[:12]}..."
     words = describe(runs[sha256], runs)

@@ -87,10 +87,9 @@ def draw_images_read(experiments: Sequence[Experiment], name: str) -> Picture | 
     if len(lines) < 2:
         return None
     lines.sort(key=lambda line: line[1][-1], reverse=True)
-    # As many as have colours, and in each about as many.
-    count = -(-len(lines) // len(COLOURS))
-    ends = [len(lines) * (number + 1) // count for number in range(count)]
-    panels = [lines[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    # No more to a panel than there are colours, and in each about as many.
+    parts = np.array_split(np.arange(len(lines)), -(-len(lines) // len(COLOURS)))
+    panels = [[lines[number] for number in part] for part in parts]
     # In inches: as high as the legend beside it.
     heights = [
         max(1.3, 0.3 + 0.115 * sum(1.3 + label.count("\n") for *_, label in panel))

@@ -57,8 +57,8 @@ def draw_section(
         drawn["images_read"] += [images] if images else []
     for experiment in experiments:
         words, run = experiment.words, experiment.evaluated
-        whole = (words.table, words.method, words.network, words.training)
-        stem = _stem(f"{words.method}-{words.model}", "; ".join(whole))
+        whole = (words.table, words.method, words.network, words.parameters, words.training)
+        stem = _stem(f"{words.method}-{words.model}", "; ".join(map(str, whole)))
         if pictures:
             learning = draw_learning(experiment, f"{stem}-learning")
             attention = draw_attention(experiment, f"{stem}-attention")

@@ -303,6 +303,14 @@ def test_pictures_have_one_name_wherever_a_report_is_made_from(tmp_path, evaluat
     assert names[0] == names[1] != set()
 
 
+def test_every_row_has_pictures_of_its_own(write, tmp_path):
+    """Also one that differs in its parameters alone, as the same config can in two versions."""
+    write("ours", 0, _lines(0.0))
+    folder = write("theirs", 0, _lines(0.1), parameters=1001)
+    assert main([str(folder), "--html", str(tmp_path / "page")]) == 0
+    assert len(list((tmp_path / "page").glob("*-learning.png"))) == 2
+
+
 def test_lines_of_a_picture_are_told_apart_without_their_marks():
     looks = [run_pictures.look(number) for number in range(28)]
     assert len({(each["color"], each["linestyle"]) for each in looks}) == 28
